@@ -1,0 +1,50 @@
+//! The fixed vocabulary of condition types and reasons.
+
+macro_rules! vocabulary {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The word as it stands in the object.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+        }
+    };
+}
+
+vocabulary!(
+    /// Condition types.
+    ConditionType {
+        /// Enough people have signed off the current content.
+        Approved,
+        /// What would be lost now is within what was signed off.
+        InventoryCurrent,
+        /// The policy could be compiled and is in force.
+        Compiled,
+    }
+);
+
+vocabulary!(
+    /// Condition reasons.
+    ConditionReason {
+        WaitingForSignOff,
+        WaitingForSecondPerson,
+        SignedOff,
+        OnHold,
+        Rejected,
+        Cancelled,
+        Expired,
+        TargetGone,
+        NoHumanRequester,
+        RequesterUnproven,
+        Current,
+        Grown,
+        NotFrozen,
+        InForce,
+        Undecodable,
+        Ended,
+    }
+);

@@ -1,0 +1,268 @@
+//! `DeletionRequest`: somebody wants a claim or a namespace deleted.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Requester;
+
+/// A wish to delete one object that holds data. Its spec never changes; another wish is another request. foureyes
+/// deletes nothing itself: once enough people have signed it off, anybody with ordinary rights may delete.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "foureyes.dev",
+    version = "v1alpha1",
+    kind = "DeletionRequest",
+    plural = "deletionrequests",
+    shortname = "del",
+    category = "foureyes",
+    status = "DeletionRequestStatus",
+    validation = Rule::new("self.spec == oldSelf.spec").message("a request never changes after it was created: create another one for another wish"),
+    printcolumn = r#"{"name":"Target","type":"string","jsonPath":".status.targetText"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"SignOffs","type":"string","jsonPath":".status.signOffs.text"}"#,
+    printcolumn = r#"{"name":"Requester","type":"string","jsonPath":".status.requestedBy"}"#,
+    printcolumn = r#"{"name":"Waiting for","type":"string","jsonPath":".status.waitingFor"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".spec.reason","priority":1}"#,
+    printcolumn = r#"{"name":"Until","type":"date","jsonPath":".status.validUntil","priority":1}"#,
+    selectable = ".spec.target.uid"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionRequestSpec {
+    /// What shall be deleted: exactly this object, by its UID.
+    pub target: Target,
+    /// Why it shall go, in words for the person who signs it off.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// Where this is tracked elsewhere, for example a ticket number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub ticket: Option<String>,
+    /// Who asks. Written and sealed by foureyes when the request is created: leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Requester>,
+}
+
+/// The object to delete.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.apiVersion == 'v1'").message("apiVersion of a claim or a namespace is v1"))]
+#[x_kube(validation = Rule::new("self.kind == 'Namespace' ? !has(self.namespace) : has(self.namespace)").message("a PersistentVolumeClaim needs its namespace, a Namespace has none"))]
+pub struct Target {
+    #[schemars(length(max = 64))]
+    pub api_version: String,
+    pub kind: TargetKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// `metadata.uid` of the object: a new object of the same name is another object (bypass 31).
+    #[schemars(length(min = 36, max = 36))]
+    pub uid: String,
+}
+
+/// Kinds whose deletion is guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum TargetKind {
+    PersistentVolumeClaim,
+    Namespace,
+}
+
+impl TargetKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::Namespace => "Namespace",
+        }
+    }
+}
+
+impl Target {
+    /// The namespace in which rights on this target are judged: the claim's, or the namespace itself (fact 4).
+    pub fn rights_namespace(&self) -> &str {
+        match self.kind {
+            TargetKind::PersistentVolumeClaim => self.namespace.as_deref().unwrap_or_default(),
+            TargetKind::Namespace => &self.name,
+        }
+    }
+
+    /// `pvc/shop/reports` or `namespace/shop`, for columns and sentences.
+    pub fn text(&self) -> String {
+        match (self.kind, &self.namespace) {
+            (TargetKind::PersistentVolumeClaim, Some(namespace)) => format!("pvc/{namespace}/{}", self.name),
+            (TargetKind::PersistentVolumeClaim, None) => format!("pvc/{}", self.name),
+            (TargetKind::Namespace, _) => format!("namespace/{}", self.name),
+        }
+    }
+}
+
+/// Where a request stands. A phase can only refuse: what is allowed is proven from the sign-offs themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Phase {
+    #[default]
+    Pending,
+    Approved,
+    Executable,
+    Executing,
+    Executed,
+    Rejected,
+    Cancelled,
+    Expired,
+}
+
+impl Phase {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Approved => "Approved",
+            Self::Executable => "Executable",
+            Self::Executing => "Executing",
+            Self::Executed => "Executed",
+            Self::Rejected => "Rejected",
+            Self::Cancelled => "Cancelled",
+            Self::Expired => "Expired",
+        }
+    }
+
+    /// Nothing happens to an ended request any more, and it is never used again.
+    pub const fn is_ended(self) -> bool {
+        matches!(self, Self::Executed | Self::Rejected | Self::Cancelled | Self::Expired)
+    }
+}
+
+/// What the controller has observed. Nobody else writes it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionRequestStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The target in short, for the printer columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_text: Option<String>,
+    /// Who asked, when the seal proves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// What it waits for, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Digest of the request as it was asked, `request/v1:sha256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_digest: Option<String>,
+    /// What a sign-off names, `subject/v1:sha256:…`: the request and the inventory together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_digest: Option<String>,
+    /// The ready line to sign this request off with nothing but kubectl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_off_command: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<InventoryStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_offs: Option<SignOffSummary>,
+    /// Until when it can be signed off; after that it is Expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_deadline: Option<Time>,
+    /// When the deletion first could be executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usable_from: Option<Time>,
+    /// Until when it can be executed; after that it is Expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Time>,
+    /// The target's deletionTimestamp: from here nothing expires or is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executing_since: Option<Time>,
+    /// When the target was seen gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed_at: Option<Time>,
+    /// The policies that applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyRef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A policy that applied, at the generation that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRef {
+    pub name: String,
+    pub generation: i64,
+}
+
+/// What would be lost; frozen at the first approval that counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryStatus {
+    /// `inventory/v1:sha256:…` over every item.
+    pub digest: String,
+    /// True once the first approval counted: what comes later needs another request.
+    #[serde(default)]
+    pub frozen: bool,
+    /// How many data items there are in all.
+    pub total: i32,
+    /// In words, for example `2 claims, 2 volumes (2Gi)`.
+    pub summary: String,
+    /// The items, as many as fit (100).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ListedItem>,
+    /// UIDs of all items, 16 bytes each, sorted, base64.
+    #[serde(rename = "packedUIDs", default, skip_serializing_if = "String::is_empty")]
+    pub packed_uids: String,
+    /// Items that appeared after the freeze, as many as fit (20); they are not covered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<ListedItem>,
+}
+
+/// One data item.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedItem {
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    pub name: String,
+    pub uid: String,
+    /// Where the bytes are: `driver/volumeHandle` or what stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+    /// Capacity, for reading only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+}
+
+/// How the sign-offs stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignOffSummary {
+    pub required: i32,
+    pub granted: i32,
+    /// `1/2`, for the printer column.
+    pub text: String,
+    /// What is missing, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// Every statement about this request, and whether it counts (as many as fit, 50).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<SignOffEntry>,
+}
+
+/// One statement about the request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignOffEntry {
+    /// Name of the SignOff, or `annotation`.
+    pub name: String,
+    pub says: String,
+    pub author: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    pub counts: bool,
+    /// Why it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}

@@ -1,0 +1,213 @@
+//! `SafetyPolicy`: what is protected, and how strictly.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is protected and how strictly. The policy named `default` is the floor for the whole cluster; others select
+/// namespaces and only tighten.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "foureyes.dev",
+    version = "v1alpha1",
+    kind = "SafetyPolicy",
+    plural = "safetypolicies",
+    shortname = "spol",
+    category = "foureyes",
+    status = "SafetyPolicyStatus",
+    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || (has(self.spec.deletion) && has(self.spec.deletion.exempt)))").message("only the policy named default may set identities, environments, delegations and deletion.exempt"),
+    validation = Rule::new("self.metadata.name != 'default' || !has(self.spec.selector)").message("the policy named default applies everywhere and takes no selector"),
+    printcolumn = r#"{"name":"Deletions","type":"string","jsonPath":".spec.enforcement.deletions"}"#,
+    printcolumn = r#"{"name":"Approvals","type":"integer","jsonPath":".spec.approvals.min"}"#,
+    printcolumn = r#"{"name":"In force","type":"string","jsonPath":".status.conditions[?(@.type==\"Compiled\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SafetyPolicySpec {
+    /// Namespaces this policy tightens, by their labels; without one it applies to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// Which namespaces are production, by labels they already have; the first rule that matches decides. A namespace
+    /// without a matching rule is production unless its label `foureyes.dev/environment` says `non-production`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub environments: Option<Vec<EnvironmentRule>>,
+    /// Who is a person, who a machine, and whom several people share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identities: Option<Identities>,
+    /// Whether rules refuse, warn, or are off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
+    /// How many people must sign off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
+    /// The two clocks of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
+    /// What a machine may do by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub delegations: Option<Vec<Delegation>>,
+    /// Rules about deletions alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionRules>,
+}
+
+/// One rule of `environments`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentRule {
+    pub selector: LabelSelector,
+    pub environment: Environment,
+}
+
+/// What a namespace is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Environment {
+    Production,
+    NonProduction,
+}
+
+/// Lists that classify identities. `shared` beats `people`, which beats `machines`, which beats the built-in rule:
+/// the group `system:masters` is shared, `system:…` usernames are machines, everybody else is a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Identities {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub machines: Vec<IdentityMatcher>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub people: Vec<IdentityMatcher>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub shared: Vec<IdentityMatcher>,
+}
+
+/// Matches an identity by its username (with `*` for any run of characters) or by a group it is in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.username) != has(self.group)").message("give either username or group"))]
+pub struct IdentityMatcher {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub group: Option<String>,
+}
+
+/// Whether rules refuse, warn, or are off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Enforcement {
+    /// Deletions of what holds data. Built-in: Deny.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletions: Option<Mode>,
+}
+
+/// How a rule acts, from loose to strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum Mode {
+    Off,
+    Warn,
+    Deny,
+}
+
+/// How many people must sign off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approvals {
+    /// People other than the requester. Built-in: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub min: Option<i32>,
+}
+
+/// The two clocks. Durations such as `72h` or `1h30m`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Expiry {
+    /// How long a request may wait for its sign-offs. Built-in: 336h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub approval: Option<String>,
+    /// How long it may be used, from the first moment it could be. Built-in: 24h.
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub usage: Option<String>,
+}
+
+/// A machine that may do something by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Delegation {
+    pub service_account: ServiceAccountRef,
+    /// The kind that must own, as its controller, what the machine acts on.
+    pub owner_kind: OwnerKind,
+    #[schemars(length(min = 1, max = 8))]
+    pub may: Vec<DelegatedAction>,
+}
+
+/// A ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountRef {
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A kind of owner, in any version of its group.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerKind {
+    /// Empty for the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+}
+
+/// What can be delegated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum DelegatedAction {
+    /// Delete claims that an object of the owner kind controls, and make such an object the owner of claims.
+    DeleteClaims,
+}
+
+/// Rules about deletions alone.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionRules {
+    /// Storage that holds nothing worth protecting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exempt: Option<Exempt>,
+}
+
+/// Claims whose deletion needs nobody.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.claimSelector) || ((!has(self.claimSelector.matchLabels) || self.claimSelector.matchLabels.all(k, k.startsWith('foureyes.dev/'))) && (!has(self.claimSelector.matchExpressions) || self.claimSelector.matchExpressions.all(e, e.key.startsWith('foureyes.dev/') && e.operator in ['In', 'Exists'])) && (has(self.claimSelector.matchLabels) || has(self.claimSelector.matchExpressions)))").message("claimSelector may only name labels that begin with foureyes.dev/ (others can be edited without review), by matchLabels or the operators In and Exists"))]
+pub struct Exempt {
+    /// Claims of these storage classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub storage_classes: Vec<String>,
+    /// Claims born with these labels. Only labels that begin with `foureyes.dev/`: nobody can add one later alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_selector: Option<LabelSelector>,
+}
+
+/// What the controller has observed.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SafetyPolicyStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}

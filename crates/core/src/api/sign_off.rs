@@ -1,0 +1,90 @@
+//! `SignOff`: one person says one thing about one request.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Author;
+
+/// One statement by one person about one request: the only way to approve. Create-only and immutable; deleting one's
+/// own withdraws it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "foureyes.dev",
+    version = "v1alpha1",
+    kind = "SignOff",
+    plural = "signoffs",
+    shortname = "so",
+    category = "foureyes",
+    validation = Rule::new("self.spec == oldSelf.spec").message("a sign-off never changes: delete your own to withdraw it, create another to say something else"),
+    printcolumn = r#"{"name":"Subject","type":"string","jsonPath":".spec.subject.name"}"#,
+    printcolumn = r#"{"name":"Says","type":"string","jsonPath":".spec.says"}"#,
+    printcolumn = r#"{"name":"Author","type":"string","jsonPath":".spec.author.username"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Verified","type":"string","jsonPath":".spec.verified","priority":1}"#,
+    selectable = ".spec.subject.uid"
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.says != 'Approve' || has(self.digest)").message("Approve needs spec.digest: the digest of what you looked at, shown in the request's status.subjectDigest"))]
+pub struct SignOffSpec {
+    /// The request this is about.
+    pub subject: Subject,
+    /// What the author says. Approve counts once; Reject ends the request; Hold blocks it until withdrawn; Cancel is
+    /// the requester's own.
+    pub says: Says,
+    /// What the author looked at: the request's `status.subjectDigest` at that moment. Never filled in for you.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = r"^[a-z]+/v[0-9]+:sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+    /// What was checked before approving, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub verified: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub comment: Option<String>,
+    /// Who says it. Written by foureyes: leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
+    /// When. Written by foureyes: leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// The proof of both. Written by foureyes: leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub seal: Option<String>,
+}
+
+/// The request a sign-off is about, bound by UID.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.kind == 'DeletionRequest'").message("the subject of a sign-off is a DeletionRequest"))]
+pub struct Subject {
+    #[schemars(length(max = 64))]
+    pub kind: String,
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    #[schemars(length(min = 36, max = 36))]
+    pub uid: String,
+}
+
+/// What a sign-off can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Says {
+    Approve,
+    Reject,
+    Hold,
+    Cancel,
+}
+
+impl Says {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "Approve",
+            Self::Reject => "Reject",
+            Self::Hold => "Hold",
+            Self::Cancel => "Cancel",
+        }
+    }
+}

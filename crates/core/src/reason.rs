@@ -1,0 +1,73 @@
+//! The stable reason codes of refusals: what users search for, dashboards count, and tests assert.
+
+macro_rules! codes {
+    ($($(#[$group:meta])* $code:ident: $title:literal, $next:literal;)+) => {
+        /// Why something was refused. Codes are stable: they may be added to, never renamed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $title] $code),+ }
+
+        impl Code {
+            /// Every code, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$code),+];
+
+            /// The word that stands in the refusal.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$code => stringify!($code)),+ }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$code => $title),+ }
+            }
+
+            /// What to do next, in one sentence.
+            pub const fn what_to_do(self) -> &'static str {
+                match self { $(Self::$code => $next),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    DeletionNotRequested: "What was to be deleted holds data, and no deletion of it has been signed off.", "Let a second person run the command that the refusal shows.";
+    SignOffMissing: "A request exists, but not enough people have signed it off.", "Let somebody who may approve run the command that the refusal shows.";
+    NotYetExecutable: "The request is signed off; the controller has not released it yet.", "Wait a moment and repeat; if it stays so, see whether the controller runs.";
+    SecondPersonNeeded: "The only person who approved this deletion tried to execute it.", "Let somebody else delete, or let a second person approve.";
+    OnHold: "Somebody put the request on hold with a question.", "Answer the question; its author withdraws the hold by deleting that sign-off.";
+    RequestEnded: "The request was rejected, cancelled, or has expired.", "Create a new request.";
+    InventoryGrown: "There is data now that was not there when the deletion was signed off.", "Create a new request, so that somebody looks at all of it.";
+    InventoryUnknown: "It could not be established what would be lost.", "Repeat in a moment; if it stays so, see the webhook's log.";
+    EnvironmentLoosened: "A namespace would leave production, which takes its protection away.", "Let a member of the group foureyes:breakglass do it.";
+    ExemptionAdded: "A label would make a claim exempt from protection.", "Claims are exempt from birth or not at all: recreate it, or request its deletion.";
+    OwnerAdded: "A new owner would let the claim be collected with it.", "Name the operator in the policy's delegations, or create the claim with its owner.";
+    FinalizerRemoved: "A finalizer that protects data would be removed.", "Let the controller that set it remove it, or request the deletion.";
+    IdentityForged: "Fields that foureyes writes itself were already filled in, or were changed.", "Leave author, requester, at, seal and the record annotation out.";
+    IdentityUnusable: "The caller's identity is empty or ambiguous.", "Authenticate with a username that is not empty and has no control characters.";
+    NotAPerson: "Only a person can sign off; this is a machine or a shared account.", "Sign off with your own account.";
+    SelfApproval: "Nobody signs off their own request.", "Let a second person do it.";
+    RightMissing: "The right to do this in the target's namespace is missing.", "Ask for one of the roles foureyes-requester or foureyes-approver there.";
+    DigestStale: "The digest is missing, or is not that of the current content.", "Look again, and repeat with the current digest that the refusal shows.";
+    SubjectUnknown: "The request or object named does not exist, or is another object by that name.", "See kubectl get deletionrequests, and name the current UID.";
+    StatementNotYours: "Only its author may do this with a statement or a request.", "Let its author do it, or sign off Reject or Hold yourself.";
+    RequestInUse: "The deletion has begun: it can no longer be stopped or unsaid.", "Wait until it is executed.";
+    Immutable: "Owners, finalizers and foureyes.dev metadata of this object are not to be changed.", "Create another object instead.";
+    TooManyOpen: "One author has too many open requests or sign-offs.", "Cancel or delete some that are no longer needed.";
+    PolicyLoosened: "The change would loosen what protects a namespace.", "Let a member of the group foureyes:breakglass do it.";
+    PolicyInvalid: "The policy can't be compiled.", "Correct the field that the refusal names.";
+    PolicyUndecodable: "A policy that applies here can't be read, so nothing is allowed under it.", "Correct or remove the policy that the refusal names.";
+    DefinitionProtected: "The definition of a foureyes kind would be deleted or changed.", "Let a member of the group foureyes:breakglass do it.";
+    OwnNamespaceProtected: "The namespace of foureyes would be deleted.", "Let a member of the group foureyes:breakglass do it.";
+    NotReady: "foureyes has not read the cluster's state yet.", "Repeat in a moment; see /readyz of the webhook.";
+    Overloaded: "Too many reviews at once.", "Repeat in a moment.";
+    DeadlineExceeded: "The decision was not ready in time.", "Repeat in a moment; if it stays so, see whether the API server answers the webhook.";
+    ClusterUnreadable: "The API server did not answer a question that the decision rests on.", "Repeat in a moment; see the webhook's log.";
+    ReviewUnreadable: "The review could not be read.", "See the webhook's log.";
+    ReviewUnexpected: "The review is for something that foureyes does not judge.", "Compare the webhook configuration with the one that was shipped.";
+    InternalError: "An internal error; whatever is uncertain is refused.", "See the webhook's log, and report it.";
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
