@@ -1,0 +1,4 @@
+//! The only users of `kube::Client`.
+
+pub mod client;
+pub mod secrets;

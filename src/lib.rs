@@ -1,0 +1,8 @@
+//! foureyes: keeps a team from hurting its own production Kubernetes cluster.
+
+pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod metrics;
+pub mod server;
+pub mod telemetry;

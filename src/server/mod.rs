@@ -1,0 +1,9 @@
+//! How this program serves: TLS, limits, readiness, the admin port, and an end without a lost review.
+
+mod accept;
+pub mod admin;
+pub mod limits;
+pub mod readiness;
+pub mod serve;
+pub mod shutdown;
+pub mod tls;

@@ -1,0 +1,157 @@
+//! Logs: one JSON object a line on standard output, through a bounded queue that drops lines rather than make a review wait.
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Lines that wait for standard output at most; a reader that stalls costs lines, never memory or time.
+const QUEUED_LINES: usize = 8192;
+
+/// What a log filter or a second subscriber did wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not of the form `info` or `foureyes=debug,kube=warn`.
+    #[error("the log filter {filter:?} can't be read: {source}")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What the parser says.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something else in this process already takes the logs.
+    #[error("logging was already set up: {0}")]
+    Taken(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Keep it until the program ends: dropping it writes out the lines still queued.
+#[derive(Debug)]
+pub struct Telemetry {
+    dropped: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+/// A handle on the number of lines that were dropped.
+#[derive(Clone, Debug)]
+pub struct DroppedLines(ErrorCounter);
+
+impl DroppedLines {
+    /// Lines dropped since the start because standard output did not take them in time.
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.0.dropped_lines()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Telemetry {
+    /// The count of dropped lines, for the metrics.
+    pub fn dropped_lines(&self) -> DroppedLines {
+        DroppedLines(self.dropped.clone())
+    }
+}
+
+/// Sends this process' logs to standard output as JSON lines. `filter` is in the notation of `RUST_LOG`.
+pub fn init(filter: &str) -> Result<Telemetry, TelemetryError> {
+    let (subscriber, telemetry) = subscriber(filter, std::io::stdout())?;
+    subscriber.try_init()?;
+    Ok(telemetry)
+}
+
+fn subscriber(
+    filter: &str,
+    to: impl std::io::Write + Send + 'static,
+) -> Result<(impl tracing::Subscriber + Send + Sync, Telemetry), TelemetryError> {
+    let filter = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUED_LINES)
+        .thread_name("log-writer")
+        .finish(to);
+    let dropped = writer.error_counter();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .finish();
+    let telemetry = Telemetry {
+        dropped,
+        _writer: guard,
+    };
+    Ok((subscriber, telemetry))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, mpsc};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(buf);
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A standard output that nobody reads.
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object() {
+        let page = Page::default();
+        let (subscriber, telemetry) = subscriber("info", page.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(uid = "a\nb", verdict = "denied", "decision");
+            tracing::debug!("filtered out");
+        });
+        drop(telemetry);
+        let bytes = page.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(line["uid"], "a\nb");
+        assert_eq!(line["verdict"], "denied");
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn a_stuck_reader_costs_lines_and_no_time() {
+        let (release, held) = mpsc::channel();
+        let (subscriber, telemetry) = subscriber("info", Stuck(held)).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for n in 0..QUEUED_LINES + 500 {
+                tracing::info!(n, "line");
+            }
+        });
+        let dropped = telemetry.dropped_lines().count();
+        assert!((400..=500).contains(&dropped), "{dropped}");
+        drop(release);
+    }
+
+    #[test]
+    fn a_bad_filter_is_named() {
+        let error = subscriber("foureyes=loud", std::io::sink()).err().unwrap();
+        assert!(error.to_string().contains("foureyes=loud"), "{error}");
+    }
+}
