@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use foureyes_testbed::balancer::{self, Backend};
+use foureyes_testbed::{Cluster, Error, Result, install, root, shop, supervisor};
+
+/// A real Kubernetes cluster on this machine, with foureyes, people and a small shop in it.
+///
+/// The first `up` builds the control plane (5 minutes, once per machine); afterwards it takes seconds.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  foureyes-testbed up
+  export PATH=$PWD/target/cluster/bin:$PATH
+  kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop delete pvc reports
+  foureyes-testbed down"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Start the cluster in target/cluster, or bring the running one up to date
+    Up {
+        /// Leave foureyes out: only the cluster, the people and the shop
+        #[arg(long)]
+        bare: bool,
+    },
+    /// Stop everything that `up` started; the cluster's data goes with it
+    Down,
+    /// Show which programs of the cluster run
+    Status,
+    /// Own a cluster's programs until the standard input closes
+    #[command(hide = true)]
+    Supervise {
+        dir: PathBuf,
+        /// Leave the terminal, and run until told to shut down
+        #[arg(long)]
+        detached: bool,
+    },
+    /// Forward a port to those backends (<serving port>/<admin port>) that are ready
+    #[command(hide = true)]
+    Balance { port: u16, backends: Vec<Backend> },
+    /// Become a program that ends with its parent
+    #[command(hide = true)]
+    Tether {
+        parent: u32,
+        program: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+pub fn run() -> Result<()> {
+    match Arguments::parse().part {
+        Part::Up { bare } => {
+            up(bare)?;
+            println!("{}", next_steps());
+            Ok(())
+        }
+        Part::Down => down(),
+        Part::Status => status(),
+        Part::Supervise { dir, detached } => supervisor::run(&dir, detached),
+        Part::Balance { port, backends } => balancer::run(port, &backends),
+        Part::Tether {
+            parent,
+            program,
+            args,
+        } => Err(supervisor::tether(parent, &program, &args)),
+    }
+}
+
+fn folder() -> PathBuf {
+    root().join("target/cluster")
+}
+
+fn say(step: &str) {
+    println!("· {step}");
+}
+
+fn up(bare: bool) -> Result<Cluster> {
+    let dir = folder();
+    let cluster = if let Some(cluster) = Cluster::open(&dir, &say)? {
+        say("the cluster runs already: bringing it up to date");
+        cluster.run_control_plane(&say)?;
+        cluster
+    } else {
+        Cluster::create(&dir, true, &say)?
+    };
+    if !bare {
+        install::install(&cluster, &say)?;
+    }
+    say("opening the shop");
+    shop::open(&cluster)?;
+    Ok(cluster)
+}
+
+fn down() -> Result<()> {
+    let dir = folder();
+    let Some(cluster) = Cluster::open(&dir, &say)? else {
+        say("no cluster runs here");
+        return Ok(());
+    };
+    cluster.shut_down()?;
+    fs::remove_dir_all(&dir).map_err(|source| Error::Io {
+        what: format!("removing {}", dir.display()),
+        source,
+    })?;
+    say("the cluster is gone");
+    Ok(())
+}
+
+fn status() -> Result<()> {
+    let Some(cluster) = Cluster::open(&folder(), &say)? else {
+        say("no cluster runs here; `make up` starts one");
+        return Ok(());
+    };
+    for process in cluster.supervisor().processes()? {
+        let state = match (process.pid, process.ended) {
+            (Some(pid), _) => format!("runs, pid {pid}"),
+            (None, Some(how)) => format!("ended by itself: {how}"),
+            (None, None) => "stopped".into(),
+        };
+        println!("{:24} {state}", process.name);
+    }
+    Ok(())
+}
+
+fn next_steps() -> String {
+    "
+The cluster runs. Try:
+
+  export PATH=$PWD/target/cluster/bin:$PATH
+  kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop get deployments,statefulsets,pvc
+  kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop delete pvc reports
+
+Kubeconfigs in target/cluster: admin; alice and bob may request and approve, carol may request,
+dave answers emergencies, eve may edit and delete, argocd is a machine. Logs: target/cluster/logs.
+`make demo` plays the whole story; `make down` stops everything."
+        .to_owned()
+}

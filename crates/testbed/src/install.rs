@@ -1,0 +1,221 @@
+//! Installing foureyes as its users do, but for what has no kubelet here: its Deployments and its Job are processes of
+//! this machine, each with the token of its own ServiceAccount and no other right.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::balancer::Backend;
+use crate::binaries;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result, While};
+use crate::kubectl;
+use crate::people;
+use crate::supervisor::protocol::Process;
+use crate::wait::wait_for;
+
+const NAMESPACE: &str = "foureyes-system";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Applies `config/default`, makes the keys, starts both webhooks and the controller, and returns when deletions are
+/// judged. Again, it replaces only what has changed.
+pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
+    say("installing foureyes from config/default");
+    cluster.apply(&manifests(cluster)?)?;
+    cluster
+        .kubectl(
+            "admin",
+            &[
+                "wait",
+                "--for=condition=Established",
+                "crd",
+                "--all",
+                "--timeout=60s",
+            ],
+        )?
+        .success("kubectl wait --for=condition=Established crd --all")?;
+
+    for part in ["keys", "controller", "webhook"] {
+        let account = format!("foureyes-{part}");
+        let token = cluster.token(NAMESPACE, &account)?;
+        people::write_token(
+            cluster,
+            &cluster.layout().program(&account),
+            &account,
+            token,
+        )?;
+    }
+    say("making the sealing key");
+    make_keys(cluster)?;
+    say("starting foureyes controller and two foureyes webhook");
+    start(cluster)?;
+    say("waiting until deletions are judged");
+    wait_until_enforced(cluster)
+}
+
+/// What `kubectl apply -k config/default` would apply, with the webhooks' Service replaced by the balancer's address.
+fn manifests(cluster: &Cluster) -> Result<String> {
+    let folder = binaries::root().join("config/default");
+    let rendered = cluster
+        .kubectl("admin", &["kustomize", &folder.to_string_lossy()])?
+        .success("kubectl kustomize config/default")?;
+    let mut items = Vec::new();
+    for document in serde_yaml_ng::Deserializer::from_str(&rendered) {
+        let mut object = Value::deserialize(document).map_err(|source| Error::Yaml {
+            what: "reading config/default".into(),
+            source,
+        })?;
+        let kind = object["kind"].as_str().unwrap_or_default();
+        if matches!(kind, "Deployment" | "Job" | "CronJob") {
+            continue;
+        }
+        if kind.ends_with("WebhookConfiguration") {
+            for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+                by_url(&mut webhook["clientConfig"], cluster.ports().balancer);
+            }
+        }
+        if !object.is_null() {
+            items.push(object);
+        }
+    }
+    Ok(serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())
+}
+
+fn by_url(config: &mut Value, port: u16) {
+    let path = config["service"]["path"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    if let Some(config) = config.as_object_mut() {
+        config.remove("service");
+        config.insert(
+            "url".into(),
+            format!("https://127.0.0.1:{port}{path}").into(),
+        );
+    }
+}
+
+/// What the Job does in a cluster with a kubelet.
+fn make_keys(cluster: &Cluster) -> Result<()> {
+    let kubeconfig = cluster.layout().program("foureyes-keys");
+    let mut command = kubectl::command(
+        &cluster.binaries().foureyes,
+        &cluster.layout().dir,
+        &kubeconfig,
+    );
+    command.arg("keys").env("FOUREYES_NAMESPACE", NAMESPACE);
+    let output = kubectl::run(command, None)?;
+    let log = cluster.supervisor().log("keys");
+    fs::write(&log, output.text()).at("writing", &log)?;
+    output.success("foureyes keys").map(drop)
+}
+
+fn start(cluster: &Cluster) -> Result<()> {
+    let ports = cluster.ports();
+    let local = |port: u16| format!("127.0.0.1:{port}");
+    let client_ca = cluster.layout().webhook_client_ca().display().to_string();
+    let webhook = |name: &str, port: &Backend| {
+        let (listen, admin) = (local(port.serving), local(port.admin));
+        let args = [
+            "webhook",
+            "--listen",
+            &listen,
+            "--admin",
+            &admin,
+            "--client-ca",
+            &client_ca,
+        ];
+        foureyes(cluster, name, "foureyes-webhook", &args)
+    };
+    let admin = local(ports.controller_admin);
+    let args = [
+        "controller",
+        "--admin",
+        &admin,
+        "--serving-name",
+        "127.0.0.1",
+    ];
+    let processes = [
+        balancer(cluster),
+        foureyes(cluster, "controller", "foureyes-controller", &args)?,
+        webhook("webhook-a", &ports.webhooks[0])?,
+        webhook("webhook-b", &ports.webhooks[1])?,
+    ];
+    for process in processes {
+        cluster.supervisor().run(process)?;
+    }
+    cluster.wait_ready("controller", ports.controller_admin)?;
+    cluster.wait_ready("webhook-a", ports.webhooks[0].admin)?;
+    cluster.wait_ready("webhook-b", ports.webhooks[1].admin)
+}
+
+fn foureyes(cluster: &Cluster, name: &str, account: &str, args: &[&str]) -> Result<Process> {
+    let program = cluster.binaries().foureyes.clone();
+    let kubeconfig = cluster.layout().program(account).display().to_string();
+    let mut env = BTreeMap::from([
+        ("KUBECONFIG".to_owned(), kubeconfig),
+        ("FOUREYES_NAMESPACE".to_owned(), NAMESPACE.to_owned()),
+        ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
+        // Read by nobody: a rebuilt program is another definition, so that it replaces the one that runs.
+        ("FOUREYES_BUILD".to_owned(), build_time(&program)?),
+    ]);
+    if let Ok(filter) = std::env::var("RUST_LOG") {
+        env.insert("RUST_LOG".into(), filter);
+    }
+    Ok(Process {
+        name: name.to_owned(),
+        program,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env,
+    })
+}
+
+fn build_time(program: &Path) -> Result<String> {
+    let modified = fs::metadata(program)
+        .and_then(|meta| meta.modified())
+        .at("looking for", program)?;
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(since.as_nanos().to_string())
+}
+
+fn balancer(cluster: &Cluster) -> Process {
+    let ports = cluster.ports();
+    let mut args = vec!["balance".to_owned(), ports.balancer.to_string()];
+    args.extend(ports.webhooks.iter().map(ToString::to_string));
+    Process {
+        name: "balancer".into(),
+        program: cluster.binaries().testbed.clone(),
+        args,
+        env: BTreeMap::new(),
+    }
+}
+
+/// Enforcement begins when the controller has made the policy `default` and filled in both caBundles.
+fn wait_until_enforced(cluster: &Cluster) -> Result<()> {
+    let wait = |what: &str, args: &[&str]| {
+        wait_for(what, PATIENCE, || {
+            cluster.supervisor().check("controller")?;
+            let found = cluster.kubectl("admin", args)?;
+            Ok((found.ok() && !found.stdout.trim().is_empty()).then_some(()))
+        })
+    };
+    let bundle = "-o=jsonpath={.webhooks[0].clientConfig.caBundle}";
+    wait(
+        "the SafetyPolicy default",
+        &["get", "safetypolicies", "default", "-o=name"],
+    )?;
+    for (kind, name) in [
+        ("mutatingwebhookconfiguration", "foureyes-stamp"),
+        ("validatingwebhookconfiguration", "foureyes-guard"),
+    ] {
+        wait(
+            &format!("the caBundle of {name}"),
+            &["get", kind, name, bundle],
+        )?;
+    }
+    Ok(())
+}

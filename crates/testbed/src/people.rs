@@ -1,0 +1,47 @@
+//! Who works with the cluster.
+
+use crate::cluster::Cluster;
+use crate::controlplane::User;
+use crate::error::Result;
+use crate::kubeconfig::{self, Credential};
+
+const PEOPLE: &str = include_str!("../assets/people.yaml");
+
+/// People are client certificates: the common name is the user, the organisation its group.
+pub const USERS: [User; 6] = [
+    person("admin", Some("system:masters")),
+    person("alice", Some("ops")),
+    person("bob", Some("ops")),
+    person("carol", None),
+    person("dave", None),
+    person("eve", None),
+];
+
+/// The one who is a ServiceAccount.
+pub const ARGOCD: &str = "argocd";
+
+const fn person(name: &'static str, group: Option<&'static str>) -> User {
+    User {
+        file: name,
+        name,
+        group,
+    }
+}
+
+/// Gives them their rights.
+pub fn bind(cluster: &Cluster) -> Result<()> {
+    cluster.apply(PEOPLE)?;
+    let token = cluster.token(ARGOCD, ARGOCD)?;
+    write_token(cluster, &cluster.layout().person(ARGOCD), ARGOCD, token)
+}
+
+/// Writes a kubeconfig that holds one ServiceAccount's token and nothing else.
+pub fn write_token(
+    cluster: &Cluster,
+    path: &std::path::Path,
+    name: &str,
+    token: String,
+) -> Result<()> {
+    let url = cluster.ports().api_url();
+    kubeconfig::write(path, &url, &cluster.ca()?, name, &Credential::Token(token))
+}
