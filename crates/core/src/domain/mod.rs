@@ -1,1 +1,13 @@
 //! Decisions: pure functions over validated types. Whatever time it is, is passed in.
+
+pub mod deletion;
+pub mod identity;
+pub mod inventory;
+pub mod judgement;
+pub mod lifecycle;
+pub mod policy;
+pub mod proof;
+pub mod ready;
+pub mod refusal;
+pub mod selector;
+pub mod statement;

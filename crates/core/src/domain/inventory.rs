@@ -1,0 +1,347 @@
+//! What would be lost: the data items behind a deletion, their digest, and the subset rule (bypasses 31, 32).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde::Serialize;
+
+use crate::api::ListedItem;
+use crate::digest::{DigestError, Encoding, digest};
+
+/// Why an inventory can't be established.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    #[error("{0:?} is not a UID")]
+    Uid(String),
+    #[error("the approved items can't be read")]
+    Packed,
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+/// What decisions need to know about a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    pub uid: Box<str>,
+    pub volume: Option<Box<str>>,
+    pub storage_class: Option<Box<str>>,
+    pub size: Option<Box<str>>,
+    /// Labels that begin with `foureyes.dev/`: the only ones that can exempt a claim.
+    pub labels: BTreeMap<String, String>,
+    /// The object that controls it, if any.
+    pub controller: Option<Controller>,
+    /// Since when it is being deleted.
+    pub going_since: Option<Timestamp>,
+    /// The sealed record behind the approval annotation.
+    pub approval_record: Option<Box<str>>,
+}
+
+/// The controlling owner of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    /// Empty for the core group.
+    pub group: Box<str>,
+    pub kind: Box<str>,
+    pub name: Box<str>,
+}
+
+impl Controller {
+    fn of(owners: &[OwnerReference]) -> Option<Self> {
+        let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        Some(Self { group: group.into(), kind: owner.kind.as_str().into(), name: owner.name.as_str().into() })
+    }
+}
+
+impl Claim {
+    /// Reads what matters from a claim as the API server has it.
+    pub fn of(claim: &PersistentVolumeClaim) -> Self {
+        let (meta, spec) = (&claim.metadata, claim.spec.clone().unwrap_or_default());
+        let size = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage").cloned());
+        let asked = || spec.resources.as_ref().and_then(|asked| asked.requests.as_ref()?.get("storage").cloned());
+        let labels = meta.labels.iter().flatten();
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default().into(),
+            name: meta.name.clone().unwrap_or_default().into(),
+            uid: meta.uid.clone().unwrap_or_default().into(),
+            volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+            storage_class: spec.storage_class_name.as_deref().map(Into::into),
+            size: size.or_else(asked).map(|quantity| quantity.0.into()),
+            labels: labels
+                .filter(|(key, _)| key.starts_with(crate::api::METADATA_PREFIX))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+            controller: Controller::of(meta.owner_references.as_deref().unwrap_or_default()),
+            going_since: meta.deletion_timestamp.as_ref().map(|time| time.0),
+            approval_record: meta
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(crate::api::APPROVED_BY_RECORD))
+                .map(|record| record.as_str().into()),
+        }
+    }
+
+    /// A generic ephemeral claim, which is meant to go with its pod (bypass 19): controlled by a Pod and named
+    /// `<pod>-<volume>`. A StatefulSet's claim `<template>-<pod>` may be controlled by a pod too, through its
+    /// retention policy, and is not ephemeral (bypass 18).
+    pub fn is_ephemeral(&self) -> bool {
+        self.controller.as_ref().is_some_and(|owner| {
+            let after_pod = self.name.strip_prefix(&*owner.name).is_some_and(|rest| rest.starts_with('-'));
+            let before_pod = self.name.strip_suffix(&*owner.name).is_some_and(|rest| rest.ends_with('-'));
+            owner.group.is_empty() && &*owner.kind == "Pod" && after_pod && !before_pod
+        })
+    }
+}
+
+/// What decisions need to know about a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    pub name: Box<str>,
+    pub uid: Box<str>,
+    /// Where the bytes are.
+    pub handle: Option<Box<str>>,
+}
+
+impl Volume {
+    pub fn of(volume: &PersistentVolume) -> Self {
+        Self {
+            name: volume.metadata.name.clone().unwrap_or_default().into(),
+            uid: volume.metadata.uid.clone().unwrap_or_default().into(),
+            handle: handle(volume).map(Into::into),
+        }
+    }
+}
+
+fn handle(volume: &PersistentVolume) -> Option<String> {
+    let spec = volume.spec.as_ref()?;
+    let csi = spec.csi.as_ref().map(|csi| format!("{}/{}", csi.driver, csi.volume_handle));
+    let nfs = || spec.nfs.as_ref().map(|nfs| format!("nfs/{}:{}", nfs.server, nfs.path));
+    let local = || spec.local.as_ref().map(|local| format!("local/{}", local.path));
+    let host = || spec.host_path.as_ref().map(|host| format!("hostPath/{}", host.path));
+    csi.or_else(nfs).or_else(local).or_else(host)
+}
+
+/// One data item. Its size is for reading; everything else is in the digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct DataItem {
+    pub kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    pub name: String,
+    pub uid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+    #[serde(skip)]
+    pub size: Option<String>,
+}
+
+impl DataItem {
+    fn claim(claim: &Claim) -> Self {
+        Self {
+            kind: "PersistentVolumeClaim",
+            namespace: Some(claim.namespace.to_string()),
+            name: claim.name.to_string(),
+            uid: claim.uid.to_string(),
+            handle: None,
+            size: claim.size.as_deref().map(str::to_owned),
+        }
+    }
+
+    fn volume(volume: &Volume) -> Self {
+        Self {
+            kind: "PersistentVolume",
+            namespace: None,
+            name: volume.name.to_string(),
+            uid: volume.uid.to_string(),
+            handle: volume.handle.as_deref().map(str::to_owned),
+            size: None,
+        }
+    }
+
+    /// As it stands in a status.
+    pub fn listed(&self) -> ListedItem {
+        ListedItem {
+            kind: self.kind.to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            handle: self.handle.clone(),
+            size: self.size.clone(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let size = self.size.as_deref().map(|size| format!(" ({size})")).unwrap_or_default();
+        match &self.namespace {
+            Some(namespace) => format!("claim {namespace}/{}{size}", self.name),
+            None => format!("volume {}{size}", self.name),
+        }
+    }
+}
+
+/// The data items behind a deletion, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory(Vec<DataItem>);
+
+impl Inventory {
+    /// Claims, each with its volume where there is one.
+    pub fn of<'a>(claims: impl IntoIterator<Item = (&'a Claim, Option<&'a Volume>)>) -> Self {
+        let mut items: Vec<DataItem> = claims
+            .into_iter()
+            .flat_map(|(claim, volume)| std::iter::once(DataItem::claim(claim)).chain(volume.map(DataItem::volume)))
+            .collect();
+        items.sort();
+        items.dedup();
+        Self(items)
+    }
+
+    pub fn items(&self) -> &[DataItem] {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `inventory/v1:sha256:…`.
+    pub fn digest(&self) -> Result<String, InventoryError> {
+        Ok(digest(Encoding::Inventory, &self.0)?)
+    }
+
+    /// Counts, for example `2 claims, 2 volumes`.
+    pub fn summary(&self) -> String {
+        let claims = self.0.iter().filter(|item| item.namespace.is_some()).count();
+        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let volumes = self.0.len() - claims;
+        match (claims, volumes) {
+            (0, 0) => "no data".to_owned(),
+            (claims, 0) => plural(claims, "claim"),
+            (claims, volumes) => format!("{}, {}", plural(claims, "claim"), plural(volumes, "volume")),
+        }
+    }
+
+    /// The first few items in words.
+    pub fn sentence(&self, most: usize) -> String {
+        let mut words: Vec<String> = self.0.iter().take(most).map(DataItem::text).collect();
+        if self.0.len() > most {
+            words.push(format!("and {} more", self.0.len() - most));
+        }
+        words.join(", ")
+    }
+
+    /// UIDs of all items, 16 bytes each, sorted, base64: 2,000 claims and volumes fit into 86 KB.
+    pub fn packed(&self) -> Result<String, InventoryError> {
+        let mut uids = self.0.iter().map(|item| parse_uid(&item.uid)).collect::<Result<Vec<_>, _>>()?;
+        uids.sort_unstable();
+        let bytes: Vec<u8> = uids.iter().flat_map(|uid| uid.to_be_bytes()).collect();
+        Ok(STANDARD.encode(bytes))
+    }
+
+    /// Items that are not among the approved ones.
+    pub fn beyond(&self, approved: &ApprovedItems) -> Result<Vec<&DataItem>, InventoryError> {
+        let mut beyond = Vec::new();
+        for item in &self.0 {
+            if !approved.contains(&item.uid)? {
+                beyond.push(item);
+            }
+        }
+        Ok(beyond)
+    }
+}
+
+/// The items that were signed off, by UID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApprovedItems(Vec<u128>);
+
+impl ApprovedItems {
+    pub fn unpack(packed: &str) -> Result<Self, InventoryError> {
+        let bytes = STANDARD.decode(packed).map_err(|_| InventoryError::Packed)?;
+        let (chunks, rest) = bytes.as_chunks::<16>();
+        let uids: Vec<u128> = chunks.iter().map(|chunk| u128::from_be_bytes(*chunk)).collect();
+        if rest.is_empty() && uids.is_sorted() { Ok(Self(uids)) } else { Err(InventoryError::Packed) }
+    }
+
+    pub fn contains(&self, uid: &str) -> Result<bool, InventoryError> {
+        Ok(self.0.binary_search(&parse_uid(uid)?).is_ok())
+    }
+}
+
+fn parse_uid(uid: &str) -> Result<u128, InventoryError> {
+    let error = || InventoryError::Uid(uid.to_owned());
+    let groups: Vec<&str> = uid.split('-').collect();
+    let shape: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    let hexadecimal = uid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    if shape != [8, 4, 4, 4, 12] || !hexadecimal {
+        return Err(error());
+    }
+    u128::from_str_radix(&groups.concat(), 16).map_err(|_| error())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn claim(name: &str, uid: u128) -> Claim {
+        let hex = format!("{uid:032x}");
+        let uid = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+        Claim { namespace: "shop".into(), name: name.into(), uid: uid.into(), ..Claim::default() }
+    }
+
+    fn owned(name: &str, kind: &str, owner: &str) -> Claim {
+        let controller = Controller { group: "".into(), kind: kind.into(), name: owner.into() };
+        Claim { controller: Some(controller), ..claim(name, 1) }
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_order_or_size() {
+        let (a, b) = (claim("a", 1), claim("b", 2));
+        let bigger = Claim { size: Some("9Gi".into()), ..a.clone() };
+        let one = Inventory::of([(&a, None), (&b, None)]).digest().unwrap();
+        assert_eq!(one, Inventory::of([(&b, None), (&bigger, None)]).digest().unwrap());
+        assert_ne!(one, Inventory::of([(&a, None)]).digest().unwrap());
+    }
+
+    #[test]
+    fn a_claim_that_was_not_approved_is_beyond() {
+        let (a, b) = (claim("a", 1), claim("b", 2));
+        let approved = ApprovedItems::unpack(&Inventory::of([(&a, None)]).packed().unwrap()).unwrap();
+        let live = Inventory::of([(&a, None), (&b, None)]);
+        assert_eq!(live.beyond(&approved).unwrap(), [&DataItem::claim(&b)]);
+    }
+
+    #[test]
+    fn what_is_no_uid_is_an_error() {
+        let odd = Claim { uid: "not-a-uid".into(), ..claim("a", 1) };
+        assert!(Inventory::of([(&odd, None)]).packed().is_err());
+        assert!(ApprovedItems::default().contains("+0000001-0000-0000-0000-000000000000").is_err());
+        assert!(ApprovedItems::unpack("AAAA").is_err());
+    }
+
+    #[test]
+    fn ephemeral_claims_are_told_from_those_of_a_stateful_set() {
+        assert!(owned("web-1-scratch", "Pod", "web-1").is_ephemeral());
+        assert!(!owned("data-db-0", "Pod", "db-0").is_ephemeral());
+        assert!(!owned("db-0-db-0", "Pod", "db-0").is_ephemeral());
+        assert!(!owned("web-1-scratch", "Job", "web-1").is_ephemeral());
+        assert!(!claim("web-1-scratch", 1).is_ephemeral());
+    }
+
+    proptest! {
+        #[test]
+        fn packing_keeps_every_uid(uids in proptest::collection::btree_set(any::<u128>(), 0..50)) {
+            let claims: Vec<Claim> = uids.iter().map(|uid| claim("x", *uid)).collect();
+            let inventory = Inventory::of(claims.iter().map(|claim| (claim, None)));
+            let approved = ApprovedItems::unpack(&inventory.packed().unwrap()).unwrap();
+            prop_assert!(inventory.beyond(&approved).unwrap().is_empty());
+            prop_assert_eq!(approved.0.len(), uids.len());
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The rule of two people (design §2): which statements count, how many are missing, and who may execute.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, SignOffEntry};
+use crate::digest::short;
+use crate::domain::identity::{ActorKind, Aliases, classify, is_usable, same_person};
+use crate::domain::statement::{ApprovalRecord, prove_sign_off};
+use crate::seal::KeyRing;
+
+/// Approvals needed when no person asked: a machine, a shared identity, the annotation, the controller.
+const WITHOUT_A_PERSON: u32 = 2;
+
+/// A right on `deletionrequests/signoff` in the target's namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Right {
+    Request,
+    Approve,
+}
+
+impl Right {
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Approve => "approve",
+        }
+    }
+}
+
+/// Answers of SubjectAccessReviews, asked beforehand; what was not asked is not held.
+#[derive(Clone, Debug, Default)]
+pub struct Rights {
+    held: BTreeMap<(String, Right), bool>,
+    latched: bool,
+}
+
+impl Rights {
+    /// Rights were judged when the root was deleted; the cascade takes RoleBindings away with everything else.
+    pub fn latched() -> Self {
+        Self { latched: true, ..Self::default() }
+    }
+
+    pub fn record(&mut self, author: &Author, right: Right, held: bool) {
+        self.held.insert((key(author), right), held);
+    }
+
+    pub fn holds(&self, author: &Author, right: Right) -> bool {
+        self.latched || self.held.get(&(key(author), right)).copied().unwrap_or(false)
+    }
+}
+
+/// Rights are judged on all that was recorded, so answers are kept by all of it.
+fn key(author: &Author) -> String {
+    format!("{author:?}")
+}
+
+/// What the rule is applied to.
+pub struct Case<'a> {
+    pub request: &'a DeletionRequest,
+    /// The requester, if the seal proves one.
+    pub requester: Option<&'a Author>,
+    /// What a sign-off must name now.
+    pub subject_digest: &'a str,
+    pub inventory_digest: &'a str,
+    pub sign_offs: &'a [SignOff],
+    /// The approval by annotation on the target itself, if its seal holds.
+    pub record: Option<&'a ApprovalRecord>,
+    pub ring: &'a KeyRing,
+    pub identities: &'a Identities,
+    pub min_approvals: u32,
+    pub rights: &'a Rights,
+    /// Approvals made later do not count.
+    pub approval_deadline: Timestamp,
+    /// Statements made later are ignored: set to the root's deletionTimestamp in a cascade.
+    pub as_of: Option<Timestamp>,
+}
+
+/// How the statements add up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    pub required: u32,
+    /// Distinct people whose approval counts, in the order of their approvals.
+    pub counted: Vec<Author>,
+    pub executor: Executor,
+    /// When the approval that sufficed was made.
+    pub sufficed_at: Option<Timestamp>,
+    pub held_by: Vec<String>,
+    pub rejected_by: Option<String>,
+    pub cancelled_by: Option<String>,
+    pub entries: Vec<SignOffEntry>,
+}
+
+/// Who may execute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Executor {
+    /// Nobody yet: approvals are missing.
+    Nobody,
+    /// A person who is none of the counted authors.
+    AnotherPerson,
+    Anybody,
+}
+
+impl Judgement {
+    /// Whether somebody may execute.
+    pub fn suffices(&self) -> bool {
+        self.executor != Executor::Nobody
+    }
+
+    /// Whether this executor may, given that approvals suffice.
+    pub fn may_execute(&self, executor: &Author, identities: &Identities) -> bool {
+        match self.executor {
+            Executor::Nobody => false,
+            Executor::Anybody => true,
+            Executor::AnotherPerson => {
+                is_usable(&executor.username)
+                    && classify(executor, identities) == ActorKind::Person
+                    && !self.counted.iter().any(|author| same_person(author, executor))
+            }
+        }
+    }
+}
+
+/// The authors whose rights a judgement will want to know.
+pub fn rights_needed(sign_offs: &[SignOff], record: Option<&ApprovalRecord>) -> Vec<(Author, Right)> {
+    let statements = sign_offs.iter().filter_map(|sign_off| {
+        let right = needed(sign_off.spec.says)?;
+        Some((sign_off.spec.author.clone()?, right))
+    });
+    let annotation = record.map(|record| (record.author.clone(), Right::Approve));
+    let mut needed: Vec<(Author, Right)> = Vec::new();
+    for entry in statements.chain(annotation) {
+        if !needed.contains(&entry) {
+            needed.push(entry);
+        }
+    }
+    needed
+}
+
+/// A hold needs no right when it is used: it was checked when it was made, and it can only refuse.
+const fn needed(says: Says) -> Option<Right> {
+    match says {
+        Says::Approve | Says::Reject => Some(Right::Approve),
+        Says::Hold | Says::Cancel => None,
+    }
+}
+
+/// Applies the rule.
+pub fn judge(case: &Case<'_>) -> Judgement {
+    let mut statements: Vec<Spoken> = case.sign_offs.iter().map(|sign_off| spoken(case, sign_off)).collect();
+    statements.extend(case.record.map(|record| spoken_by_annotation(case, record)));
+    statements.retain(|spoken| case.as_of.is_none_or(|as_of| spoken.at.is_none_or(|at| at <= as_of)));
+    statements.sort_by(|one, other| (one.at, &one.name).cmp(&(other.at, &other.name)));
+
+    let human = case.requester.filter(|author| classify(author, case.identities) == ActorKind::Person);
+    let required = if human.is_some() { case.min_approvals } else { case.min_approvals.max(WITHOUT_A_PERSON) };
+    let mut judgement = Judgement {
+        required,
+        counted: Vec::new(),
+        executor: Executor::Nobody,
+        sufficed_at: None,
+        held_by: Vec::new(),
+        rejected_by: None,
+        cancelled_by: None,
+        entries: Vec::new(),
+    };
+    for spoken in statements {
+        let verdict = count(case, human, &mut judgement, &spoken);
+        judgement.entries.push(SignOffEntry {
+            name: spoken.name,
+            says: spoken.says.as_str().to_owned(),
+            author: spoken.author.map(|author| author.username).unwrap_or_default(),
+            at: spoken.at.map(Time),
+            counts: verdict.is_ok(),
+            because: verdict.err().map(str::to_owned),
+        });
+    }
+    judgement
+}
+
+struct Spoken {
+    name: String,
+    says: Says,
+    author: Option<Author>,
+    at: Option<Timestamp>,
+    digest: Option<String>,
+    /// Why it proves nothing, if so.
+    unproven: Option<&'static str>,
+}
+
+fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
+    let spec = &sign_off.spec;
+    let about_this = spec.subject.kind == "DeletionRequest"
+        && Some(&spec.subject.uid) == case.request.metadata.uid.as_ref()
+        && Some(&spec.subject.name) == case.request.metadata.name.as_ref();
+    let unproven = match prove_sign_off(case.ring, sign_off) {
+        Err(_) => Some("its seal does not prove it"),
+        Ok(_) if !about_this => Some("it is about another request"),
+        Ok(_) => None,
+    };
+    Spoken {
+        name: sign_off.metadata.name.clone().unwrap_or_default(),
+        says: spec.says,
+        author: spec.author.clone(),
+        at: spec.at.as_ref().map(|at| at.0),
+        digest: spec.digest.clone(),
+        unproven,
+    }
+}
+
+fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord) -> Spoken {
+    // The annotation precedes its request, so it names the inventory alone.
+    let current = !record.digest.is_empty() && record.digest == short(case.inventory_digest);
+    Spoken {
+        name: "annotation".to_owned(),
+        says: Says::Approve,
+        author: Some(record.author.clone()),
+        at: Some(record.at.0),
+        digest: current.then(|| case.subject_digest.to_owned()),
+        unproven: None,
+    }
+}
+
+/// Takes one statement into account, or says why it does not count.
+fn count(
+    case: &Case<'_>,
+    human: Option<&Author>,
+    judgement: &mut Judgement,
+    spoken: &Spoken,
+) -> Result<(), &'static str> {
+    if let Some(why) = spoken.unproven {
+        return Err(why);
+    }
+    let (Some(author), Some(at)) = (&spoken.author, spoken.at) else { return Err("its author is unknown") };
+    if !is_usable(&author.username) {
+        return Err("its author's identity is ambiguous");
+    }
+    match spoken.says {
+        Says::Hold => judgement.held_by.push(author.username.clone()),
+        Says::Cancel => {
+            let own = case.requester.is_some_and(|requester| same_person(requester, author));
+            if !own {
+                return Err("only the requester cancels");
+            }
+            judgement.cancelled_by = Some(author.username.clone());
+        }
+        Says::Reject => {
+            if !case.rights.holds(author, Right::Approve) {
+                return Err("its author may not reject here");
+            }
+            judgement.rejected_by = Some(author.username.clone());
+        }
+        Says::Approve => approve(case, human, judgement, author, at, spoken.digest.as_deref())?,
+    }
+    Ok(())
+}
+
+fn approve(
+    case: &Case<'_>,
+    human: Option<&Author>,
+    judgement: &mut Judgement,
+    author: &Author,
+    at: Timestamp,
+    digest: Option<&str>,
+) -> Result<(), &'static str> {
+    if digest != Some(case.subject_digest) {
+        return Err("it names another content than the current one");
+    }
+    match classify(author, case.identities) {
+        ActorKind::Person => {}
+        ActorKind::Machine => return Err("its author is a machine"),
+        ActorKind::Shared => return Err("its author is a shared account"),
+    }
+    let own = Aliases::of(author);
+    // Whoever asked is compared whatever they are: a shared account used by its author is no second person either.
+    if case.requester.is_some_and(|requester| own.overlap(&Aliases::of(requester))) {
+        return Err("its author is the requester");
+    }
+    if judgement.counted.iter().any(|counted| own.overlap(&Aliases::of(counted))) {
+        return Err("its author has already approved");
+    }
+    if at > case.approval_deadline {
+        return Err("it was made after the approval deadline");
+    }
+    if !case.rights.holds(author, Right::Approve) {
+        return Err("its author may not approve here");
+    }
+    judgement.counted.push(author.clone());
+    let counted = u32::try_from(judgement.counted.len()).unwrap_or(u32::MAX);
+    let enough = counted >= judgement.required;
+    let one_more_person_executes = human.is_none() && counted >= case.min_approvals;
+    judgement.executor = match (enough, one_more_person_executes) {
+        (true, _) => Executor::Anybody,
+        (false, true) => Executor::AnotherPerson,
+        (false, false) => Executor::Nobody,
+    };
+    if judgement.suffices() && judgement.sufficed_at.is_none() {
+        judgement.sufficed_at = Some(at);
+    }
+    Ok(())
+}

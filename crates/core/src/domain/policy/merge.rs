@@ -1,0 +1,106 @@
+//! What applies in one namespace: the floor, tightened field by field by every policy that selects it.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::compile::{CompiledPolicy, Floor};
+use crate::api::{ENVIRONMENT_LABEL, Environment, Mode, NON_PRODUCTION, PolicyRef};
+use crate::domain::selector::Selector;
+
+/// Built-in values for what `default` leaves unset (design §3).
+const BUILT_IN_DELETIONS: Mode = Mode::Deny;
+const BUILT_IN_APPROVALS: u32 = 1;
+const BUILT_IN_APPROVAL_CLOCK: SignedDuration = SignedDuration::from_hours(14 * 24);
+const BUILT_IN_USE_CLOCK: SignedDuration = SignedDuration::from_hours(24);
+
+/// A policy that can't be read: nothing governed is allowed in the namespaces it selects (in all, if its selector
+/// can't be read either).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable {
+    pub name: String,
+    pub selector: Option<Selector>,
+    pub why: String,
+}
+
+/// Every policy of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicySet {
+    compiled: Vec<CompiledPolicy>,
+    undecodable: Vec<Undecodable>,
+    floor: Floor,
+}
+
+/// What applies in one namespace. Merging is a table: the stricter mode, the higher count, the shorter clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    pub deletions: Mode,
+    pub min_approvals: u32,
+    pub approval_clock: SignedDuration,
+    pub use_clock: SignedDuration,
+    pub policies: Vec<PolicyRef>,
+}
+
+impl PolicySet {
+    /// Order of the parts does not matter.
+    pub fn new(mut compiled: Vec<CompiledPolicy>, mut undecodable: Vec<Undecodable>) -> Self {
+        compiled.sort_by(|one, other| one.name.cmp(&other.name));
+        undecodable.sort_by(|one, other| one.name.cmp(&other.name));
+        let floor = compiled.iter().find_map(|policy| policy.floor.clone()).unwrap_or_default();
+        Self { compiled, undecodable, floor }
+    }
+
+    /// What only `default` may say.
+    pub fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
+    /// This set with one policy put in, taken out, or replaced.
+    #[must_use]
+    pub fn with(&self, name: &str, policy: Option<CompiledPolicy>) -> Self {
+        let others = self.compiled.iter().filter(|other| other.name != name).cloned();
+        let undecodable = self.undecodable.iter().filter(|other| other.name != name).cloned().collect();
+        Self::new(others.chain(policy).collect(), undecodable)
+    }
+
+    /// Whether a namespace with these labels is production: unless its label or the first matching rule says otherwise.
+    pub fn is_production(&self, labels: &BTreeMap<String, String>) -> bool {
+        if labels.get(ENVIRONMENT_LABEL).is_some_and(|value| value == NON_PRODUCTION) {
+            return false;
+        }
+        let rule = self.floor.environments.iter().find(|(selector, _)| selector.matches(labels));
+        rule.is_none_or(|(_, environment)| *environment == Environment::Production)
+    }
+
+    /// What applies in a namespace with these labels.
+    pub fn effective(&self, labels: &BTreeMap<String, String>) -> Result<Effective, Undecodable> {
+        let selects = |selector: Option<&Selector>| selector.is_none_or(|selector| selector.matches(labels));
+        if let Some(policy) = self.undecodable.iter().find(|policy| selects(policy.selector.as_ref())) {
+            return Err(policy.clone());
+        }
+        let floor = self.compiled.iter().find(|policy| policy.floor.is_some());
+        let mut effective = Effective {
+            deletions: floor.and_then(|policy| policy.deletions).unwrap_or(BUILT_IN_DELETIONS),
+            min_approvals: floor.and_then(|policy| policy.min_approvals).unwrap_or(BUILT_IN_APPROVALS),
+            approval_clock: floor.and_then(|policy| policy.approval_clock).unwrap_or(BUILT_IN_APPROVAL_CLOCK),
+            use_clock: floor.and_then(|policy| policy.use_clock).unwrap_or(BUILT_IN_USE_CLOCK),
+            policies: floor.map(reference).into_iter().collect(),
+        };
+        for policy in self.compiled.iter().filter(|policy| policy.floor.is_none() && policy.selector.matches(labels)) {
+            tighten(&mut effective, policy);
+        }
+        Ok(effective)
+    }
+}
+
+fn tighten(effective: &mut Effective, policy: &CompiledPolicy) {
+    effective.deletions = policy.deletions.map_or(effective.deletions, |mode| mode.max(effective.deletions));
+    effective.min_approvals = policy.min_approvals.map_or(effective.min_approvals, |min| min.max(effective.min_approvals));
+    effective.approval_clock = policy.approval_clock.map_or(effective.approval_clock, |clock| clock.min(effective.approval_clock));
+    effective.use_clock = policy.use_clock.map_or(effective.use_clock, |clock| clock.min(effective.use_clock));
+    effective.policies.push(reference(policy));
+}
+
+fn reference(policy: &CompiledPolicy) -> PolicyRef {
+    PolicyRef { name: policy.name.clone(), generation: policy.generation }
+}

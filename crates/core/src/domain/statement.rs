@@ -1,0 +1,134 @@
+//! Statements that foureyes seals: sign-offs, requesters, and the record behind the approval annotation.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Author, DeletionRequest, DeletionRequestSpec, Requester, SignOff, SignOffSpec};
+use crate::digest::{DigestError, Encoding, digest};
+use crate::seal::{KeyRing, SealError, SigningKey, Statement, created_then};
+
+const SIGN_OFF: &str = "SignOff";
+const REQUESTER: &str = "DeletionRequest/requester";
+const APPROVAL: &str = "approved-by";
+
+/// Times in statements have seconds, as creationTimestamps do.
+pub fn stated(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// Seals a sign-off; `spec` already carries author and time.
+pub fn seal_sign_off(key: &SigningKey, cluster: &str, name: &str, spec: &SignOffSpec) -> Result<String, SealError> {
+    key.seal(cluster, &Statement { kind: SIGN_OFF, name, body: &unsealed(spec) })
+}
+
+/// Whose sign-off it is and when it was made, if the seal proves both.
+pub fn prove_sign_off<'a>(ring: &KeyRing, sign_off: &'a SignOff) -> Result<(&'a Author, Timestamp), SealError> {
+    let (author, at) = prove_sign_off_content(ring, sign_off)?;
+    created_then(sign_off.metadata.creation_timestamp.as_ref().map(|time| time.0), at)?;
+    Ok((author, at))
+}
+
+/// As [`prove_sign_off`], for a sign-off that is only being created and has no creationTimestamp to compare with.
+pub fn prove_sign_off_content<'a>(
+    ring: &KeyRing,
+    sign_off: &'a SignOff,
+) -> Result<(&'a Author, Timestamp), SealError> {
+    let spec = &sign_off.spec;
+    let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(SealError::Missing) };
+    let name = sign_off.metadata.name.as_deref().unwrap_or_default();
+    let statement = Statement { kind: SIGN_OFF, name, body: &unsealed(spec) };
+    ring.verify(&statement, spec.seal.as_deref(), at.0)?;
+    Ok((author, at.0))
+}
+
+fn unsealed(spec: &SignOffSpec) -> SignOffSpec {
+    SignOffSpec { seal: None, ..spec.clone() }
+}
+
+/// `request/v1`: the spec but for what stamp wrote.
+pub fn request_digest(spec: &DeletionRequestSpec) -> Result<String, DigestError> {
+    digest(Encoding::Request, &DeletionRequestSpec { requester: None, ..spec.clone() })
+}
+
+/// `subject/v1`: what a sign-off names.
+pub fn subject_digest(request: &str, inventory: &str) -> Result<String, DigestError> {
+    digest(Encoding::Subject, &serde_json::json!({"request": request, "inventory": inventory}))
+}
+
+#[derive(Serialize)]
+struct RequesterBody<'a> {
+    digest: String,
+    author: &'a Author,
+    at: &'a Time,
+}
+
+/// Seals who asked for what.
+pub fn seal_requester(
+    key: &SigningKey,
+    cluster: &str,
+    name: &str,
+    spec: &DeletionRequestSpec,
+    author: &Author,
+    at: &Time,
+) -> Result<String, SealError> {
+    let body = RequesterBody { digest: request_digest(spec)?, author, at };
+    key.seal(cluster, &Statement { kind: REQUESTER, name, body: &body })
+}
+
+/// Who asked, if the seal proves it; an unproven requester counts as none.
+pub fn prove_requester<'a>(ring: &KeyRing, request: &'a DeletionRequest) -> Result<&'a Author, SealError> {
+    let requester = prove_requester_content(ring, request)?;
+    created_then(request.metadata.creation_timestamp.as_ref().map(|time| time.0), requester.at.0)?;
+    Ok(&requester.author)
+}
+
+/// As [`prove_requester`], for a request that is only being created.
+pub fn prove_requester_content<'a>(
+    ring: &KeyRing,
+    request: &'a DeletionRequest,
+) -> Result<&'a Requester, SealError> {
+    let requester = request.spec.requester.as_ref().ok_or(SealError::Missing)?;
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    let body = RequesterBody { digest: request_digest(&request.spec)?, author: &requester.author, at: &requester.at };
+    let statement = Statement { kind: REQUESTER, name, body: &body };
+    ring.verify(&statement, requester.seal.as_deref(), requester.at.0)?;
+    Ok(requester)
+}
+
+/// The record behind `foureyes.dev/approved-by`: who approved the deletion of exactly this object with exactly this
+/// inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApprovalRecord {
+    pub author: Author,
+    pub at: Time,
+    /// UID of the object that carries it.
+    pub uid: String,
+    /// The first 12 digits of the inventory's digest.
+    pub digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
+}
+
+impl ApprovalRecord {
+    /// Seals the record.
+    pub fn sealed(mut self, key: &SigningKey, cluster: &str) -> Result<Self, SealError> {
+        self.seal = None;
+        let seal = key.seal(cluster, &Statement { kind: APPROVAL, name: &self.uid, body: &self })?;
+        self.seal = Some(seal);
+        Ok(self)
+    }
+
+    /// Reads a record from its annotation and checks its seal and that it is about the object `uid`.
+    pub fn prove(ring: &KeyRing, text: &str, uid: &str) -> Result<Self, SealError> {
+        let record: Self = serde_json::from_str(text).map_err(|_| SealError::Malformed)?;
+        if record.uid != uid {
+            return Err(SealError::Mismatch);
+        }
+        let bare = Self { seal: None, ..record.clone() };
+        let statement = Statement { kind: APPROVAL, name: uid, body: &bare };
+        ring.verify(&statement, record.seal.as_deref(), record.at.0)?;
+        Ok(record)
+    }
+}
