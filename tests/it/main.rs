@@ -1,0 +1,7 @@
+//! foureyes on the real control plane, with the real kubectl as real people. One cluster for all of these tests, a
+//! namespace for each; the cluster ends when this process does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cluster;
+mod support;
