@@ -120,7 +120,10 @@ pub fn write_files(layout: &Layout, ports: &Ports, people: &[User]) -> Result<()
     ca.server("kube-apiserver", &names)?
         .write(&layout.pki(), "apiserver")?;
     let accounts = rcgen::KeyPair::generate()?;
-    pki::write_secret(&layout.pki().join("service-accounts.key"), &accounts.serialize_pem())?;
+    pki::write_secret(
+        &layout.pki().join("service-accounts.key"),
+        &accounts.serialize_pem(),
+    )?;
     let public = layout.pki().join("service-accounts.pub");
     fs::write(&public, accounts.public_key_pem()).at("writing", &public)?;
 

@@ -9,6 +9,7 @@ mod table;
 use std::io::Read as _;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 use std::{fs, io, thread};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -16,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use tokio::time::sleep;
 
 pub use child::tether;
 use protocol::{Answer, LOGS, Request, SOCKET};
@@ -23,7 +25,9 @@ use table::Table;
 
 use crate::error::{Result, While};
 
-/// Serves the socket in `dir` until it is told to shut down, is signalled, or its standard input closes. A detached one
+const FOLDER_CHECK: Duration = Duration::from_secs(1);
+
+/// Serves the socket in `dir` until it is told to shut down, is signalled, its standard input closes or its folder is removed. A detached one
 /// leaves its terminal and does not look at its standard input.
 pub fn run(dir: &Path, detached: bool) -> Result<()> {
     if detached {
@@ -64,6 +68,7 @@ async fn serve(dir: &Path, detached: bool) -> Result<()> {
                 let (stream, _) = accepted.at("listening on", &socket)?;
                 tokio::task::spawn_local(converse(stream, Rc::clone(&table), end.clone()));
             }
+            () = removed(&socket) => break,
             _ = ended.recv() => break,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -72,6 +77,13 @@ async fn serve(dir: &Path, detached: bool) -> Result<()> {
     table.shut_down().await;
     let _ = fs::remove_file(&socket);
     Ok(())
+}
+
+/// Without its socket nobody can reach the supervisor any more: the cluster's folder was removed.
+async fn removed(socket: &Path) {
+    while socket.exists() {
+        sleep(FOLDER_CHECK).await;
+    }
 }
 
 async fn converse(stream: UnixStream, table: Rc<Table>, end: mpsc::Sender<()>) {
