@@ -1,0 +1,73 @@
+//! Projections: of each object only what a decision reads.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+
+use crate::api::{DeletionRequest, Phase, SignOff};
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceEntry {
+    pub name: Box<str>,
+    pub uid: Box<str>,
+    pub labels: BTreeMap<String, String>,
+    pub going_since: Option<Timestamp>,
+}
+
+impl NamespaceEntry {
+    pub fn of(namespace: &Namespace) -> Self {
+        let meta = &namespace.metadata;
+        Self {
+            name: meta.name.clone().unwrap_or_default().into(),
+            uid: meta.uid.clone().unwrap_or_default().into(),
+            labels: meta.labels.clone().unwrap_or_default(),
+            going_since: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        }
+    }
+}
+
+/// A DeletionRequest: enough to know that it is worth a live read, never enough to allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestEntry {
+    pub name: Box<str>,
+    pub uid: Box<str>,
+    pub target_uid: Box<str>,
+    /// Case-folded username of the requester as stated.
+    pub author: Box<str>,
+    pub phase: Phase,
+}
+
+impl RequestEntry {
+    pub fn of(request: &DeletionRequest) -> Self {
+        let author = request.spec.requester.as_ref().map(|requester| requester.author.username.to_lowercase());
+        Self {
+            name: request.metadata.name.clone().unwrap_or_default().into(),
+            uid: request.metadata.uid.clone().unwrap_or_default().into(),
+            target_uid: request.spec.target.uid.as_str().into(),
+            author: author.unwrap_or_default().into(),
+            phase: request.status.as_ref().and_then(|status| status.phase).unwrap_or_default(),
+        }
+    }
+}
+
+/// A SignOff, for the limit per author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignOffEntry {
+    pub name: Box<str>,
+    /// Case-folded username of the author as stated.
+    pub author: Box<str>,
+    pub subject_uid: Box<str>,
+}
+
+impl SignOffEntry {
+    pub fn of(sign_off: &SignOff) -> Self {
+        let author = sign_off.spec.author.as_ref().map(|author| author.username.to_lowercase());
+        Self {
+            name: sign_off.metadata.name.clone().unwrap_or_default().into(),
+            author: author.unwrap_or_default().into(),
+            subject_uid: sign_off.spec.subject.uid.as_str().into(),
+        }
+    }
+}
