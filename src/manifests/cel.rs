@@ -1,0 +1,78 @@
+//! Fragments of CEL that hold for absent maps and lists: an expression that fails is a refusal under `failurePolicy: Fail`.
+
+/// Joins conditions of which one suffices, a line each.
+pub fn any(conditions: &[String]) -> String {
+    conditions.join("\n|| ")
+}
+
+/// A list of strings.
+pub fn strings<S: AsRef<str>>(items: &[S]) -> String {
+    let quoted: Vec<_> = items.iter().map(|item| format!("'{}'", item.as_ref())).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// The list at `field` of `variable`, empty when absent.
+pub fn list(variable: &str, field: &str) -> String {
+    format!("{variable}.?{field}.orValue([])")
+}
+
+/// An entry of the map `metadata.<map>` whose key starts with `prefix` appeared, vanished or changed.
+pub fn entries_changed(map: &str, prefix: &str) -> String {
+    format!(
+        "[object, oldObject].exists(o, o.metadata.?{map}.orValue({{}}).exists(k, k.startsWith('{prefix}') && \
+         object.metadata.?{map}[?k] != oldObject.metadata.?{map}[?k]))"
+    )
+}
+
+/// One of these annotations appeared, vanished or changed.
+pub fn annotations_changed(keys: &[&str]) -> String {
+    format!(
+        "{}.exists(k, object.metadata.?annotations[?k] != oldObject.metadata.?annotations[?k])",
+        strings(keys)
+    )
+}
+
+/// One of these annotations is on the object.
+pub fn annotations_present(keys: &[&str]) -> String {
+    format!("object.metadata.?annotations.orValue({{}}).exists(k, k in {})", strings(keys))
+}
+
+/// An owner is there that was not, or not as the controller. `blockOwnerDeletion` is left out: the garbage collector
+/// writes it during a foreground deletion.
+pub fn owners_added() -> String {
+    format!("{}.exists(n, {})", list("object.metadata", "ownerReferences"), owner_is_new())
+}
+
+/// An owner was added by somebody else than one of `users`, or one that is neither of `kinds` (`apiVersion/kind`).
+pub fn owners_added_but(users: &[String], kinds: &[&str]) -> String {
+    format!(
+        "{}.exists(n, {} && !(request.userInfo.username in {} && (n.apiVersion + '/' + n.kind) in {}))",
+        list("object.metadata", "ownerReferences"),
+        owner_is_new(),
+        strings(users),
+        strings(kinds),
+    )
+}
+
+fn owner_is_new() -> String {
+    format!(
+        "!{}.exists(o, o.uid == n.uid && o.apiVersion == n.apiVersion && o.kind == n.kind && o.name == n.name && \
+         o.?controller.orValue(false) == n.?controller.orValue(false))",
+        list("oldObject.metadata", "ownerReferences")
+    )
+}
+
+/// A finalizer of `at` (`metadata` or `spec`) went that is not one of `free`.
+pub fn finalizers_removed(at: &str, free: &[&str]) -> String {
+    format!(
+        "{}.exists(f, !(f in {}) && !(f in {}))",
+        list(&format!("oldObject.{at}"), "finalizers"),
+        strings(free),
+        list(&format!("object.{at}"), "finalizers"),
+    )
+}
+
+/// The caller is in `group`.
+pub fn caller_in(group: &str) -> String {
+    format!("'{group}' in {}", list("request.userInfo", "groups"))
+}

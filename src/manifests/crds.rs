@@ -1,0 +1,46 @@
+//! `crds/`: the definitions of foureyes' kinds.
+
+use foureyes_core::api::{DeletionRequest, SafetyPolicy, SignOff};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+use super::{Error, File, documents, names, yaml};
+
+/// Where they lie.
+pub const FOLDER: &str = "crds";
+
+/// The definitions, in the order of their names.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    [DeletionRequest::crd(), SafetyPolicy::crd(), SignOff::crd()]
+        .into_iter()
+        .map(|mut crd| {
+            crd.metadata.labels = Some(names::labels());
+            describe(&mut crd);
+            crd
+        })
+        .collect()
+}
+
+/// `kubectl explain` shows the words of the spec for the kind itself, instead of the name of a Rust type.
+fn describe(crd: &mut CustomResourceDefinition) {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(schema) = schema {
+            let spec = schema.properties.as_ref().and_then(|properties| properties.get("spec"));
+            schema.description = spec.and_then(|spec| spec.description.clone());
+        }
+    }
+}
+
+/// All of them as one text, for `foureyes crds`.
+pub fn text() -> Result<String, Error> {
+    documents(definitions())
+}
+
+/// A file for each.
+pub fn files() -> Result<Vec<File>, Error> {
+    definitions()
+        .into_iter()
+        .map(|crd| yaml(&format!("{FOLDER}/{}.yaml", crd.spec.names.plural), [crd]))
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! The belt: admission policies that the API server judges by itself, so that what proofs rest on holds with the
+//! webhook gone. Objects are named by `oldObject.metadata.name`, never by `resourceNames`, which a deletion of a
+//! collection evades (fact 20).
+
+use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::json;
+
+use super::names::{Component, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STATE_CONFIG};
+use super::{Error, File, cel, names, yaml};
+
+/// An object that only one component may fill.
+struct Anchor {
+    name: &'static str,
+    writer: Component,
+}
+
+/// A policy and what it says.
+struct Policy {
+    name: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    operations: &'static [&'static str],
+    own_namespace_only: bool,
+    condition: Option<(&'static str, String)>,
+    validations: Vec<(String, String)>,
+}
+
+/// Only the controller says where a request stands.
+fn status() -> Policy {
+    let controller = Component::Controller.username();
+    Policy {
+        name: "foureyes-status",
+        group: GROUP,
+        resource: "*/status",
+        operations: &["CREATE", "UPDATE"],
+        own_namespace_only: false,
+        condition: None,
+        validations: vec![(
+            format!("request.userInfo.username == '{controller}'"),
+            format!("only {controller} writes the status of {GROUP} objects: it says what was observed, and sign-offs are the way to change it"),
+        )],
+    }
+}
+
+/// What nobody but its writer fills, changes or removes: public keys, what has begun, and the sealing key. Anybody
+/// may create them empty and apply them again unchanged, as an installation does.
+fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors: &[Anchor]) -> Policy {
+    let quoted: Vec<_> = anchors.iter().map(|anchor| anchor.name).collect();
+    let writers = cel::any(
+        &anchors
+            .iter()
+            .map(|anchor| {
+                format!(
+                    "(object.metadata.name == '{}' && request.userInfo.username == '{}')",
+                    anchor.name,
+                    anchor.writer.username()
+                )
+            })
+            .collect::<Vec<_>>(),
+    );
+    let empty: Vec<_> = fields.iter().map(|field| format!("object.?{field}.orValue({{}}).size() == 0")).collect();
+    let same: Vec<_> = fields
+        .iter()
+        .chain(&["immutable"])
+        .map(|field| format!("object.?{field} == oldObject.?{field}"))
+        .collect();
+    Policy {
+        name,
+        group: "",
+        resource,
+        operations: &["CREATE", "UPDATE", "DELETE"],
+        own_namespace_only: true,
+        condition: Some((
+            "is-an-anchor",
+            format!("(oldObject != null ? oldObject : object).metadata.name in {}", cel::strings(&quoted)),
+        )),
+        validations: vec![
+            (
+                // the end of the namespace takes them along; that end is guarded itself
+                "request.operation != 'DELETE' || namespaceObject.?metadata.?deletionTimestamp.hasValue()".to_owned(),
+                format!("{} carry what sign-offs are proven with: they go only with the namespace {NAMESPACE}", quoted.join(" and ")),
+            ),
+            (
+                cel::any(&[
+                    "request.operation == 'DELETE'".to_owned(),
+                    writers,
+                    format!("(request.operation == 'CREATE' && {})", empty.join(" && ")),
+                    format!("(request.operation == 'UPDATE' && {})", same.join(" && ")),
+                ]),
+                format!(
+                    "the content of {} is written by foureyes alone; to make or rotate keys, run `foureyes keys` as the ServiceAccount {}",
+                    quoted.join(" and "),
+                    Component::Keys.account()
+                ),
+            ),
+        ],
+    }
+}
+
+/// Deleting a definition deletes its objects without admission (bypass 6), and a new default forges fields (fact 7).
+fn definitions() -> Policy {
+    Policy {
+        name: "foureyes-definitions",
+        group: "apiextensions.k8s.io",
+        resource: "customresourcedefinitions",
+        operations: &["UPDATE", "DELETE"],
+        own_namespace_only: false,
+        condition: Some(("of-foureyes", format!("oldObject.spec.group == '{GROUP}'"))),
+        validations: vec![(
+            cel::any(&[
+                cel::caller_in(BREAK_GLASS_GROUP),
+                format!(
+                    "(request.operation == 'UPDATE' && object.spec == oldObject.spec && !{})",
+                    cel::owners_added()
+                ),
+            ]),
+            format!(
+                "definitions of {GROUP} hold every request and sign-off: only the group {BREAK_GLASS_GROUP} changes or deletes them; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
+            ),
+        )],
+    }
+}
+
+fn all() -> [Policy; 4] {
+    [
+        status(),
+        anchors(
+            "foureyes-anchors",
+            "configmaps",
+            &["data", "binaryData"],
+            &[
+                Anchor {
+                    name: KEYS_CONFIG,
+                    writer: Component::Keys,
+                },
+                Anchor {
+                    name: STATE_CONFIG,
+                    writer: Component::Controller,
+                },
+            ],
+        ),
+        anchors(
+            "foureyes-sealing-key",
+            "secrets",
+            &["data"],
+            &[Anchor {
+                name: SEALING_KEY_SECRET,
+                writer: Component::Keys,
+            }],
+        ),
+        definitions(),
+    ]
+}
+
+impl Policy {
+    fn object(&self) -> ValidatingAdmissionPolicy {
+        let owned = |items: &[&str]| Some(items.iter().map(|&item| item.to_owned()).collect());
+        ValidatingAdmissionPolicy {
+            metadata: names::cluster(self.name),
+            spec: Some(ValidatingAdmissionPolicySpec {
+                failure_policy: Some("Fail".to_owned()),
+                match_conditions: self.condition.as_ref().map(|(name, expression)| {
+                    vec![MatchCondition {
+                        name: (*name).to_owned(),
+                        expression: expression.clone(),
+                    }]
+                }),
+                match_constraints: Some(MatchResources {
+                    match_policy: Some("Equivalent".to_owned()),
+                    namespace_selector: self.own_namespace_only.then(|| LabelSelector {
+                        match_labels: Some([("kubernetes.io/metadata.name".to_owned(), NAMESPACE.to_owned())].into()),
+                        match_expressions: None,
+                    }),
+                    resource_rules: Some(vec![NamedRuleWithOperations {
+                        api_groups: owned(&[self.group]),
+                        api_versions: owned(&["*"]),
+                        operations: owned(self.operations),
+                        resources: owned(&[self.resource]),
+                        ..NamedRuleWithOperations::default()
+                    }]),
+                    ..MatchResources::default()
+                }),
+                validations: Some(
+                    self.validations
+                        .iter()
+                        .map(|(expression, message)| Validation {
+                            expression: expression.clone(),
+                            message: Some(message.clone()),
+                            reason: Some("Forbidden".to_owned()),
+                            message_expression: None,
+                        })
+                        .collect(),
+                ),
+                ..ValidatingAdmissionPolicySpec::default()
+            }),
+            status: None,
+        }
+    }
+
+    fn binding(&self) -> ValidatingAdmissionPolicyBinding {
+        ValidatingAdmissionPolicyBinding {
+            metadata: names::cluster(self.name),
+            spec: Some(ValidatingAdmissionPolicyBindingSpec {
+                policy_name: Some(self.name.to_owned()),
+                validation_actions: Some(vec!["Deny".to_owned()]),
+                ..ValidatingAdmissionPolicyBindingSpec::default()
+            }),
+        }
+    }
+}
+
+/// The policies with their bindings.
+pub fn file() -> Result<File, Error> {
+    let objects: Vec<_> = all()
+        .iter()
+        .flat_map(|policy| [json!(policy.object()), json!(policy.binding())])
+        .collect();
+    yaml("config/webhook/policies.yaml", objects)
+}

@@ -1,0 +1,347 @@
+//! Who may do what, with the reason for each line: the one place that permissions come from.
+
+use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
+
+use crate::manifests::names::{
+    CA_SECRET, Component, GUARD, INSTALL_CONFIG, KEYS_CONFIG, SEALING_KEY_SECRET, STAMP, STATE_CONFIG, TLS_SECRET,
+};
+
+/// Where a role applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Cluster,
+    /// foureyes' own namespace.
+    Own,
+}
+
+/// Who has a role from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    Component(Component),
+    Group(&'static str),
+    /// An administrator binds it, cluster-wide or in a namespace.
+    Nobody,
+}
+
+/// One permission.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub group: &'static str,
+    pub resources: &'static [&'static str],
+    /// Only objects of these names; empty for all.
+    pub names: &'static [&'static str],
+    pub verbs: &'static [&'static str],
+    pub why: &'static str,
+}
+
+/// A role and its holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    pub name: &'static str,
+    pub scope: Scope,
+    pub holder: Holder,
+    /// Who it is for, in one sentence.
+    pub purpose: &'static str,
+    pub rules: &'static [Rule],
+}
+
+const READ: &[&str] = &["get", "list", "watch"];
+const REQUESTS: &[&str] = &["deletionrequests", "signoffs"];
+const KINDS: &[&str] = &["deletionrequests", "safetypolicies", "signoffs"];
+const STATUSES: &[&str] = &["deletionrequests/status", "safetypolicies/status"];
+/// The subresource that exists for rights alone: a `*` on the kind does not grant verbs on it (fact 5).
+const SIGNOFF: &[&str] = &["deletionrequests/signoff"];
+const DATA: &[&str] = &["namespaces", "persistentvolumeclaims", "persistentvolumes"];
+const DEFINITIONS: &[&str] = &[
+    "deletionrequests.foureyes.dev",
+    "safetypolicies.foureyes.dev",
+    "signoffs.foureyes.dev",
+];
+
+const READ_DATA: Rule = Rule {
+    group: "",
+    resources: DATA,
+    names: &[],
+    verbs: READ,
+    why: "to know what a deletion would lose",
+};
+const READ_KINDS: Rule = Rule {
+    group: GROUP,
+    resources: KINDS,
+    names: &[],
+    verbs: READ,
+    why: "requests, sign-offs and policies are what decisions rest on",
+};
+const ASK_RIGHTS: Rule = Rule {
+    group: "authorization.k8s.io",
+    resources: &["subjectaccessreviews"],
+    names: &[],
+    verbs: &["create"],
+    why: "a sign-off counts only while its author holds the right; asking stores nothing",
+};
+const READ_CONFIG: Rule = Rule {
+    group: "",
+    resources: &["configmaps"],
+    names: &[INSTALL_CONFIG, KEYS_CONFIG, STATE_CONFIG],
+    verbs: &["get"],
+    why: "how this installation starts, the public keys, and whether enforcement has begun",
+};
+const VIEW: Rule = Rule {
+    why: "to see requests, sign-offs and policies",
+    ..READ_KINDS
+};
+const REQUEST: Rule = Rule {
+    group: GROUP,
+    resources: SIGNOFF,
+    names: &[],
+    verbs: &["request"],
+    why: "to ask for a deletion; judged in the namespace of what would be deleted",
+};
+
+/// Every role that is shipped.
+pub const ROLES: &[Role] = &[
+    Role {
+        name: "foureyes-webhook",
+        scope: Scope::Cluster,
+        holder: Holder::Component(Component::Webhook),
+        purpose: "Answers admission reviews; writes nothing.",
+        rules: &[READ_DATA, READ_KINDS, ASK_RIGHTS],
+    },
+    Role {
+        name: "foureyes-webhook",
+        scope: Scope::Own,
+        holder: Holder::Component(Component::Webhook),
+        purpose: "Reads its certificate and the sealing key by name.",
+        rules: &[
+            Rule {
+                group: "",
+                resources: &["secrets"],
+                names: &[SEALING_KEY_SECRET, TLS_SECRET],
+                verbs: &["get"],
+                why: "to seal sign-offs and to serve over TLS",
+            },
+            READ_CONFIG,
+        ],
+    },
+    Role {
+        name: "foureyes-controller",
+        scope: Scope::Cluster,
+        holder: Holder::Component(Component::Controller),
+        purpose: "Moves requests on and says where they stand.",
+        rules: &[
+            READ_DATA,
+            READ_KINDS,
+            Rule {
+                group: GROUP,
+                resources: STATUSES,
+                names: &[],
+                verbs: &["update", "patch"],
+                why: "status is what it has observed",
+            },
+            Rule {
+                group: GROUP,
+                resources: &["deletionrequests"],
+                names: &[],
+                verbs: &["create"],
+                why: "opens the request behind an annotation, and one for what a deletion left behind",
+            },
+            Rule {
+                why: "the guard asks for this right of whoever opens a request",
+                ..REQUEST
+            },
+            Rule {
+                group: GROUP,
+                resources: &["signoffs"],
+                names: &[],
+                verbs: &["delete"],
+                why: "clears sign-offs after their request is gone",
+            },
+            Rule {
+                group: GROUP,
+                resources: &["safetypolicies"],
+                names: &[],
+                verbs: &["create"],
+                why: "creates the policy `default` once, after the installation",
+            },
+            ASK_RIGHTS,
+            Rule {
+                group: "events.k8s.io",
+                resources: &["events"],
+                names: &[],
+                verbs: &["create", "patch"],
+                why: "tells people what they wait for",
+            },
+            Rule {
+                group: "admissionregistration.k8s.io",
+                resources: &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+                names: &[STAMP, GUARD],
+                verbs: &["get", "list", "watch", "patch"],
+                why: "fills in the caBundle, and nothing else",
+            },
+        ],
+    },
+    Role {
+        name: "foureyes-controller",
+        scope: Scope::Own,
+        holder: Holder::Component(Component::Controller),
+        purpose: "Keeps the webhook's certificate; the two Secrets are shipped empty so that it needs no `create`.",
+        rules: &[
+            Rule {
+                group: "",
+                resources: &["secrets"],
+                names: &[CA_SECRET, TLS_SECRET],
+                verbs: &["get", "update", "patch"],
+                why: "renews the authority and the certificate",
+            },
+            READ_CONFIG,
+            Rule {
+                group: "",
+                resources: &["configmaps"],
+                names: &[STATE_CONFIG],
+                verbs: &["update", "patch"],
+                why: "notes once that enforcement has begun",
+            },
+        ],
+    },
+    Role {
+        name: "foureyes-keys",
+        scope: Scope::Cluster,
+        holder: Holder::Component(Component::Keys),
+        purpose: "Names the cluster in every seal.",
+        rules: &[Rule {
+            group: "",
+            resources: &["namespaces"],
+            names: &["kube-system"],
+            verbs: &["get"],
+            why: "its UID is the cluster's id",
+        }],
+    },
+    Role {
+        name: "foureyes-keys",
+        scope: Scope::Own,
+        holder: Holder::Component(Component::Keys),
+        purpose: "Makes and rotates the sealing key; a Job that runs for seconds, the only one with rights on it.",
+        rules: &[
+            Rule {
+                group: "",
+                resources: &["secrets"],
+                names: &[],
+                verbs: &["create"],
+                why: "creates the sealing key; RBAC can't limit this by name",
+            },
+            Rule {
+                group: "",
+                resources: &["secrets"],
+                names: &[SEALING_KEY_SECRET],
+                verbs: &["get", "update"],
+                why: "rotates it",
+            },
+            Rule {
+                group: "",
+                resources: &["configmaps"],
+                names: &[KEYS_CONFIG],
+                verbs: &["get", "update", "patch"],
+                why: "publishes the public keys",
+            },
+        ],
+    },
+    Role {
+        name: "foureyes-authenticated",
+        scope: Scope::Cluster,
+        holder: Holder::Group("system:authenticated"),
+        purpose: "A RoleBinding can't grant creation of cluster-scoped objects, so everybody may, and the guard says who really may.",
+        rules: &[
+            Rule {
+                group: GROUP,
+                resources: REQUESTS,
+                names: &[],
+                verbs: &["create", "get", "list", "watch"],
+                why: "to ask, to sign off, and to see what became of it",
+            },
+            Rule {
+                group: GROUP,
+                resources: REQUESTS,
+                names: &[],
+                verbs: &["delete"],
+                why: "to withdraw one's own; the guard refuses others'",
+            },
+        ],
+    },
+    Role {
+        name: "foureyes-viewer",
+        scope: Scope::Cluster,
+        holder: Holder::Nobody,
+        purpose: "People who want to see what is protected and what is asked for.",
+        rules: &[VIEW],
+    },
+    Role {
+        name: "foureyes-requester",
+        scope: Scope::Cluster,
+        holder: Holder::Nobody,
+        purpose: "People who may ask for a deletion.",
+        rules: &[REQUEST, VIEW],
+    },
+    Role {
+        name: "foureyes-approver",
+        scope: Scope::Cluster,
+        holder: Holder::Nobody,
+        purpose: "People who may sign off somebody else's request.",
+        rules: &[
+            Rule {
+                group: GROUP,
+                resources: SIGNOFF,
+                names: &[],
+                verbs: &["approve"],
+                why: "to sign off; judged in the namespace of what would be deleted, now and again when it is used",
+            },
+            VIEW,
+            Rule {
+                why: "to look at what would be lost before signing it off",
+                ..READ_DATA
+            },
+        ],
+    },
+    Role {
+        name: "foureyes-responder",
+        scope: Scope::Cluster,
+        holder: Holder::Nobody,
+        purpose: "People on call: they may ask, and see everything.",
+        rules: &[
+            REQUEST,
+            VIEW,
+            Rule {
+                why: "to see what an incident touches",
+                ..READ_DATA
+            },
+        ],
+    },
+    Role {
+        name: "foureyes-breakglass",
+        scope: Scope::Cluster,
+        holder: Holder::Group(BREAK_GLASS_GROUP),
+        purpose: "What only the break-glass group may loosen. It opens no way to data.",
+        rules: &[
+            Rule {
+                group: GROUP,
+                resources: &["safetypolicies"],
+                names: &[],
+                verbs: &["get", "list", "watch", "create", "update", "patch", "delete"],
+                why: "to loosen a policy",
+            },
+            Rule {
+                group: "",
+                resources: &["namespaces"],
+                names: &[],
+                verbs: &["get", "list", "watch", "update", "patch"],
+                why: "to take a namespace out of production",
+            },
+            Rule {
+                group: "apiextensions.k8s.io",
+                resources: &["customresourcedefinitions"],
+                names: DEFINITIONS,
+                verbs: &["get", "update", "patch"],
+                why: "to upgrade the definitions; deleting them would delete every request and sign-off",
+            },
+        ],
+    },
+];
