@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use foureyes_testbed::balancer::{self, Backend};
-use foureyes_testbed::{Cluster, Error, Result, install, root, shop, supervisor};
+use foureyes_testbed::{Cluster, Error, Result, install, root, shop, story, supervisor};
 
 /// A real Kubernetes cluster on this machine, with foureyes, people and a small shop in it.
 ///
@@ -33,6 +33,8 @@ enum Part {
         #[arg(long)]
         bare: bool,
     },
+    /// `up`, and then the story of a deletion, each command with its true output
+    Demo,
     /// Stop everything that `up` started; the cluster's data goes with it
     Down,
     /// Show which programs of the cluster run
@@ -65,6 +67,7 @@ pub fn run() -> Result<()> {
             println!("{}", next_steps());
             Ok(())
         }
+        Part::Demo => story::play(&up(false)?),
         Part::Down => down(),
         Part::Status => status(),
         Part::Supervise { dir, detached } => supervisor::run(&dir, detached),

@@ -27,6 +27,7 @@ mod ports;
 mod process;
 mod programs;
 pub mod shop;
+pub mod story;
 pub mod supervisor;
 mod wait;
 

@@ -1,0 +1,247 @@
+//! The story of the demo: how data is not deleted alone, and how it is deleted together.
+
+mod stage;
+
+use std::time::Duration;
+
+use stage::{Ends, Stage, pasteable, tell};
+
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::shop;
+use crate::wait::{wait_for, wait_until};
+
+/// How long the controller may take to release what has been signed off; it takes about a second.
+const RELEASE: Duration = Duration::from_secs(60);
+/// A namespace takes about 15 s to go, for the namespace controller's sake.
+const GOING: Duration = Duration::from_secs(120);
+const DENIED: &str = "denied the request";
+
+/// Plays it to its end, or says what turned out otherwise.
+pub fn play(cluster: &Cluster) -> Result<()> {
+    let stage = Stage { cluster };
+    a_claim(&stage)?;
+    a_namespace(&stage)?;
+    without_webhooks(&stage)?;
+    tell("The end. The cluster stays up; `make down` stops it.");
+    Ok(())
+}
+
+fn a_claim(stage: &Stage) -> Result<()> {
+    let uid = uid(stage.cluster, &["-n", "shop", "get", "pvc", "reports"])?;
+    tell(
+        "eve may delete claims: RBAC says so. But reports holds data, and nobody else has looked.",
+    );
+    let delete = "kubectl -n shop delete pvc reports";
+    let refusal = stage.types(
+        "eve",
+        delete,
+        Ends::Refused(&[DENIED, "DeletionNotRequested", "reports"]),
+    )?;
+    let command = pasteable(&refusal)?;
+
+    tell("She pastes the command herself, then tries it in bob's name, then as bob.");
+    stage.types("eve", command, Ends::Refused(&[DENIED]))?;
+    let as_bob = command.replace("=me@", "=bob@");
+    stage.types("eve", &as_bob, Ends::Refused(&[DENIED]))?;
+    let impersonating = format!("{command} --as=bob");
+    stage.types(
+        "eve",
+        &impersonating,
+        Ends::Refused(&["cannot impersonate"]),
+    )?;
+    stage.types("eve", delete, Ends::Refused(&[DENIED]))?;
+
+    stage
+        .tell("bob looks at what would be lost, and pastes the command that eve's refusal showed.");
+    stage.types(
+        "bob",
+        "kubectl -n shop get pvc reports",
+        Ends::Well(&["Bound"]),
+    )?;
+    stage.types("bob", command, Ends::Well(&["annotated"]))?;
+    released(stage.cluster, &uid)?;
+    stage.types(
+        "bob",
+        "kubectl get deletionrequests",
+        Ends::Well(&["pvc/shop/reports", "Executable"]),
+    )?;
+
+    tell("bob approved it, so bob himself can't delete it. eve can.");
+    stage.types(
+        "bob",
+        delete,
+        Ends::Refused(&[DENIED, "SecondPersonNeeded"]),
+    )?;
+    stage.types("eve", delete, Ends::Well(&["deleted"]))?;
+    Ok(())
+}
+
+fn a_namespace(stage: &Stage) -> Result<()> {
+    let cluster = stage.cluster;
+    shop::open_old(cluster)?;
+    let uid = uid(cluster, &["get", "namespace", "old-shop"])?;
+    let volumes = volumes(cluster)?;
+    let before = contents(cluster)?;
+
+    tell(
+        "A namespace takes everything in it along, so it is refused at the root: nothing in it is touched.",
+    );
+    let delete = "kubectl delete namespace old-shop";
+    stage.types(
+        "eve",
+        delete,
+        Ends::Refused(&[DENIED, "DeletionNotRequested", "orders", "invoices"]),
+    )?;
+    stage.types(
+        "eve",
+        "kubectl -n old-shop get deployments,pvc",
+        Ends::Well(&["web", "orders", "invoices"]),
+    )?;
+    if contents(cluster)? != before {
+        return Err(Error::Other(
+            "the refused deletion has changed what is in old-shop".into(),
+        ));
+    }
+
+    tell("alice requests it.");
+    let request = stage.types("alice", &request_line(&uid), Ends::Well(&["created"]))?;
+    let request = request
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+
+    tell("bob looks at the request: it says what would be lost, and how to sign exactly that off.");
+    let sign_off = ready_line(cluster, &request)?;
+    let look = format!(
+        "kubectl get {request} -o jsonpath='{{.status.inventory.summary}}{{\"\\n\"}}{{.status.signOffCommand}}{{\"\\n\"}}'"
+    );
+    stage.types("bob", &look, Ends::Well(&["kubectl create -f -"]))?;
+    stage.types("bob", &sign_off, Ends::Well(&["created"]))?;
+    released(cluster, &uid)?;
+
+    tell("Two people have looked. Now it goes, with exactly what was approved.");
+    stage.types("eve", delete, Ends::Well(&["deleted"]))?;
+    wait_until("the volumes of old-shop to go", GOING, || {
+        volumes.iter().all(|volume| !exists(cluster, volume))
+    })?;
+    wait_for("the request to be executed", RELEASE, || {
+        Ok((phases(cluster, &uid)? == "Executed").then_some(()))
+    })?;
+    stage.types(
+        "alice",
+        "kubectl get deletionrequests",
+        Ends::Well(&["namespace/old-shop", "Executed"]),
+    )?;
+    stage.types(
+        "alice",
+        "kubectl -n shop get pvc",
+        Ends::Well(&["data-db-0", "data-db-1"]),
+    )?;
+    Ok(())
+}
+
+/// A deletion that nobody can judge is no deletion.
+fn without_webhooks(stage: &Stage) -> Result<()> {
+    let webhooks = ["webhook-a", "webhook-b"].map(|name| stage.cluster.process(name));
+    tell("Both webhook processes are stopped. Nobody judges, so nobody deletes.");
+    for webhook in &webhooks {
+        webhook.stop()?;
+    }
+    let delete = "kubectl -n shop delete pvc data-db-0";
+    let refused = stage.types("eve", delete, Ends::Refused(&["failed calling webhook"]));
+    for webhook in &webhooks {
+        webhook.start_ready()?;
+    }
+    refused?;
+    tell("They run again.");
+    stage.types(
+        "eve",
+        delete,
+        Ends::Refused(&[DENIED, "DeletionNotRequested"]),
+    )?;
+    Ok(())
+}
+
+fn request_line(uid: &str) -> String {
+    let request = serde_json::json!({
+        "apiVersion": "foureyes.dev/v1alpha1",
+        "kind": "DeletionRequest",
+        "metadata": { "generateName": "old-shop-" },
+        "spec": {
+            "target": { "apiVersion": "v1", "kind": "Namespace", "name": "old-shop", "uid": uid },
+            "reason": "the new shop has run for a quarter",
+            "ticket": "SHOP-214",
+        },
+    });
+    format!("echo '{request}' | kubectl create -f -")
+}
+
+fn ready_line(cluster: &Cluster, request: &str) -> Result<String> {
+    wait_for("the request to say how it is signed off", RELEASE, || {
+        let line = cluster
+            .kubectl(
+                "bob",
+                &["get", request, "-o=jsonpath={.status.signOffCommand}"],
+            )?
+            .success("kubectl get deletionrequest")?;
+        Ok(Some(line).filter(|line| !line.is_empty()))
+    })
+}
+
+/// Waits for what would make a person repeat the command a moment later.
+fn released(cluster: &Cluster, uid: &str) -> Result<()> {
+    wait_for("the request to become Executable", RELEASE, || {
+        Ok((phases(cluster, uid)? == "Executable").then_some(()))
+    })
+}
+
+/// The phases of the requests for one object.
+fn phases(cluster: &Cluster, uid: &str) -> Result<String> {
+    let selector = format!("--field-selector=spec.target.uid={uid}");
+    let args = [
+        "get",
+        "deletionrequests",
+        &selector,
+        "-o=jsonpath={.items[*].status.phase}",
+    ];
+    cluster.kubectl("admin", &args)?.success(&args.join(" "))
+}
+
+fn uid(cluster: &Cluster, get: &[&str]) -> Result<String> {
+    let args = [get, &["-o=jsonpath={.metadata.uid}"]].concat();
+    cluster.kubectl("admin", &args)?.success(&args.join(" "))
+}
+
+fn volumes(cluster: &Cluster) -> Result<Vec<String>> {
+    let args = [
+        "-n",
+        "old-shop",
+        "get",
+        "pvc",
+        "-o=jsonpath={.items[*].spec.volumeName}",
+    ];
+    let names = cluster.kubectl("admin", &args)?.success(&args.join(" "))?;
+    Ok(names.split_whitespace().map(str::to_owned).collect())
+}
+
+fn exists(cluster: &Cluster, volume: &str) -> bool {
+    let found = cluster.kubectl(
+        "admin",
+        &["get", "pv", volume, "--ignore-not-found", "-o=name"],
+    );
+    !matches!(found, Ok(output) if output.ok() && output.stdout.is_empty())
+}
+
+/// Everything in the old shop that a deletion would touch, with its versions.
+fn contents(cluster: &Cluster) -> Result<String> {
+    let args = [
+        "-n",
+        "old-shop",
+        "get",
+        "deployments,replicasets,pods,pvc,configmaps,secrets,serviceaccounts",
+        "-o=jsonpath={range .items[*]}{.kind}/{.metadata.name}/{.metadata.uid}/{.metadata.deletionTimestamp} {end}",
+    ];
+    cluster.kubectl("admin", &args)?.success(&args.join(" "))
+}
