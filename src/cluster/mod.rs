@@ -1,4 +1,6 @@
 //! The only users of `kube::Client`.
 
+pub mod access;
 pub mod client;
+pub mod live;
 pub mod secrets;

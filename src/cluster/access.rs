@@ -1,0 +1,77 @@
+//! Who holds a right on requests: SubjectAccessReviews with all that was recorded about the author (facts 3, 4).
+
+use foureyes_core::api::{Author, GROUP};
+use foureyes_core::domain::judgement::{Right, Rights};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+
+use super::live::{Live, ReadError};
+
+/// Reviews asked at a time.
+const AT_ONCE: usize = 8;
+
+impl Live {
+    /// Whether `author` holds `right` on `deletionrequests/signoff` in `namespace`.
+    pub async fn may(
+        &self,
+        author: &Author,
+        right: Right,
+        namespace: &str,
+    ) -> Result<bool, ReadError> {
+        let api: Api<SubjectAccessReview> = Api::all(self.client().clone());
+        let review = question(author, right, namespace);
+        let answer = self
+            .call(
+                "SubjectAccessReview",
+                api.create(&PostParams::default(), &review),
+            )
+            .await?;
+        // `evaluationError` is no reason against it: RBAC sets it for a binding to a role that is gone.
+        Ok(answer
+            .status
+            .is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+
+    /// The answers for everybody in `needed`; one question that can't be answered leaves all of them open.
+    pub async fn rights(
+        &self,
+        needed: &[(Author, Right)],
+        namespace: &str,
+    ) -> Result<Rights, ReadError> {
+        let answers: Vec<bool> = stream::iter(needed)
+            .map(|(author, right)| self.may(author, *right, namespace))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut rights = Rights::default();
+        for ((author, right), held) in needed.iter().zip(answers) {
+            rights.record(author, *right, held);
+        }
+        Ok(rights)
+    }
+}
+
+fn question(author: &Author, right: Right, namespace: &str) -> SubjectAccessReview {
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(author.username.clone()),
+            uid: author.uid.clone(),
+            groups: Some(author.groups.clone()),
+            extra: Some(author.extra.clone()),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(GROUP.to_owned()),
+                resource: Some("deletionrequests".to_owned()),
+                subresource: Some("signoff".to_owned()),
+                verb: Some(right.verb().to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}

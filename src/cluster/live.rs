@@ -1,0 +1,280 @@
+//! Reads that a decision rests on: always live, never from a cache, each with a deadline.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SignOff};
+use foureyes_core::domain::deletion::is_data;
+use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
+use foureyes_core::domain::policy::PolicySet;
+use foureyes_core::seal::{KeyRing, PublicKey};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim};
+use kube::api::{ListParams, ObjectList};
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
+
+use super::client::{CallError, with_deadline};
+use crate::metrics::Metrics;
+
+/// ConfigMap in which `foureyes keys` publishes the public keys.
+pub const KEYS: &str = "foureyes-keys";
+/// Its data key with the UID of the namespace kube-system.
+pub const KEYS_CLUSTER_ID: &str = "clusterId";
+/// Its data key with the JSON list of public keys.
+pub const KEYS_LIST: &str = "keys";
+
+/// Objects read in one call.
+const PAGE: u32 = 500;
+/// Volumes read at a time.
+const VOLUMES_AT_ONCE: usize = 16;
+
+/// Why something could not be read; nothing may be concluded from it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No answer in time.
+    #[error("{what} could not be read: no answer within {after:?}")]
+    Timeout {
+        /// What was asked for, from a fixed vocabulary.
+        what: &'static str,
+        /// The deadline of the call.
+        after: Duration,
+    },
+    /// An answer that says no, or a connection that broke.
+    #[error("{what} could not be read: {source}")]
+    Api {
+        /// What was asked for, from a fixed vocabulary.
+        what: &'static str,
+        /// What the API server or the connection said.
+        source: CallError,
+    },
+    /// The sealing keys were never published, so that no seal can be proven or disproven.
+    #[error("ConfigMap {KEYS} holds no keys: run `foureyes keys`")]
+    NoKeys,
+    /// What was read makes no sense.
+    #[error("{what} is malformed: {why}")]
+    Malformed {
+        /// What was asked for, from a fixed vocabulary.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl ReadError {
+    fn of(what: &'static str, error: CallError) -> Self {
+        match error {
+            CallError::Deadline(after) => Self::Timeout { what, after },
+            source @ CallError::Api(_) => Self::Api { what, source },
+        }
+    }
+
+    /// The class of error from a fixed vocabulary, fit for a metric label.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "deadline",
+            Self::Api { source, .. } => source.class(),
+            Self::NoKeys => "no_keys",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}
+
+/// Reads the API server directly.
+#[derive(Clone)]
+pub struct Live {
+    client: Client,
+    /// Namespace of foureyes itself.
+    own_namespace: String,
+    /// Time for one call.
+    deadline: Duration,
+    metrics: Metrics,
+}
+
+impl Live {
+    /// `deadline` is for one call; a caller with a deadline of its own puts that around the whole.
+    pub fn new(
+        client: Client,
+        own_namespace: impl Into<String>,
+        deadline: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            own_namespace: own_namespace.into(),
+            deadline,
+            metrics,
+        }
+    }
+
+    /// The client behind it.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The request of this name.
+    pub async fn request(&self, name: &str) -> Result<Option<DeletionRequest>, ReadError> {
+        let api: Api<DeletionRequest> = Api::all(self.client.clone());
+        self.call("DeletionRequest", api.get_opt(name)).await
+    }
+
+    /// Every statement about the request with this UID.
+    pub async fn sign_offs(&self, subject_uid: &str) -> Result<Vec<SignOff>, ReadError> {
+        let api: Api<SignOff> = Api::all(self.client.clone());
+        let params = ListParams::default().fields(&format!("spec.subject.uid={subject_uid}"));
+        self.list("SignOffs", &api, params, |sign_off| sign_off)
+            .await
+    }
+
+    /// The claim of this name.
+    pub async fn claim(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PersistentVolumeClaim>, ReadError> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        self.call("PersistentVolumeClaim", api.get_opt(name)).await
+    }
+
+    /// Every claim of a namespace.
+    pub async fn claims(&self, namespace: &str) -> Result<Vec<Claim>, ReadError> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        self.list(
+            "PersistentVolumeClaims",
+            &api,
+            ListParams::default(),
+            |claim| Claim::of(&claim),
+        )
+        .await
+    }
+
+    /// The volume of this name.
+    pub async fn volume(&self, name: &str) -> Result<Option<Volume>, ReadError> {
+        let api: Api<PersistentVolume> = Api::all(self.client.clone());
+        let volume = self.call("PersistentVolume", api.get_opt(name)).await?;
+        Ok(volume.as_ref().map(Volume::of))
+    }
+
+    /// The namespace of this name.
+    pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ReadError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        self.call("Namespace", api.get_opt(name)).await
+    }
+
+    /// The public keys that seals are proven with. Without any it is an error: "no seal holds" would be a conclusion.
+    pub async fn key_ring(&self) -> Result<KeyRing, ReadError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own_namespace);
+        let map = self
+            .call("ConfigMap foureyes-keys", api.get_opt(KEYS))
+            .await?;
+        map.map_or(Err(ReadError::NoKeys), |map| key_ring(&map))
+    }
+
+    /// What would be lost with a claim: itself and its volume.
+    pub async fn inventory_of_claim(&self, claim: &Claim) -> Result<Inventory, ReadError> {
+        let volume = self.volume_of(claim).await?;
+        Ok(Inventory::of([(claim, volume.as_ref())]))
+    }
+
+    /// What would be lost with a namespace: every claim in it that holds data, each with its volume.
+    pub async fn inventory_of_namespace(
+        &self,
+        name: &str,
+        policies: &PolicySet,
+    ) -> Result<Inventory, ReadError> {
+        let mut claims = self.claims(name).await?;
+        claims.retain(|claim| is_data(policies, claim));
+        let pairs: Vec<(Claim, Option<Volume>)> = stream::iter(claims)
+            .map(|claim| async move {
+                let volume = self.volume_of(&claim).await?;
+                Ok::<_, ReadError>((claim, volume))
+            })
+            .buffer_unordered(VOLUMES_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(Inventory::of(
+            pairs.iter().map(|(claim, volume)| (claim, volume.as_ref())),
+        ))
+    }
+
+    async fn volume_of(&self, claim: &Claim) -> Result<Option<Volume>, ReadError> {
+        match &claim.volume {
+            Some(name) => self.volume(name).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Reads all pages, keeping of each object only what `keep` makes of it.
+    async fn list<K, T>(
+        &self,
+        what: &'static str,
+        api: &Api<K>,
+        params: ListParams,
+        keep: impl Fn(K) -> T,
+    ) -> Result<Vec<T>, ReadError>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let mut params = params.limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let page: ObjectList<K> = self.call(what, api.list(&params)).await?;
+            let next = page
+                .metadata
+                .continue_
+                .clone()
+                .filter(|token| !token.is_empty());
+            all.extend(page.items.into_iter().map(&keep));
+            match next {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// One call with its deadline, counted.
+    pub(super) async fn call<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ReadError> {
+        let began = Instant::now();
+        let result = with_deadline(self.deadline, call).await;
+        let outcome = result.as_ref().map_or_else(CallError::class, |_| "ok");
+        self.metrics.called(what, outcome, began.elapsed());
+        result.map_err(|error| ReadError::of(what, error))
+    }
+}
+
+/// The sealed record behind the approval annotation of a namespace, as text.
+pub fn namespace_record(namespace: &Namespace) -> Option<&str> {
+    namespace
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(APPROVED_BY_RECORD)
+        .map(String::as_str)
+}
+
+/// Reads the public keys from their ConfigMap.
+pub fn key_ring(map: &ConfigMap) -> Result<KeyRing, ReadError> {
+    let value = |key: &str| {
+        let value = map.data.as_ref().and_then(|data| data.get(key));
+        value.map(String::as_str).filter(|value| !value.is_empty())
+    };
+    let (Some(cluster_id), Some(list)) = (value(KEYS_CLUSTER_ID), value(KEYS_LIST)) else {
+        return Err(ReadError::NoKeys);
+    };
+    let keys: Vec<PublicKey> =
+        serde_json::from_str(list).map_err(|error| ReadError::Malformed {
+            what: "ConfigMap foureyes-keys",
+            why: error.to_string(),
+        })?;
+    if keys.is_empty() {
+        return Err(ReadError::NoKeys);
+    }
+    Ok(KeyRing {
+        cluster_id: cluster_id.to_owned(),
+        keys,
+    })
+}
