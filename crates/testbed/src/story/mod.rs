@@ -52,8 +52,7 @@ fn a_claim(stage: &Stage) -> Result<()> {
     )?;
     stage.types("eve", delete, Ends::Refused(&[DENIED]))?;
 
-    stage
-        .tell("bob looks at what would be lost, and pastes the command that eve's refusal showed.");
+    tell("bob looks at what would be lost, and pastes the command that eve's refusal showed.");
     stage.types(
         "bob",
         "kubectl -n shop get pvc reports",
