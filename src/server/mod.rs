@@ -7,3 +7,6 @@ pub mod readiness;
 pub mod serve;
 pub mod shutdown;
 pub mod tls;
+
+#[cfg(test)]
+mod tests;
