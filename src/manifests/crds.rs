@@ -1,7 +1,11 @@
 //! `crds/`: the definitions of foureyes' kinds.
 
+use std::collections::BTreeMap;
+
 use foureyes_core::api::{DeletionRequest, SafetyPolicy, SignOff};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 use super::{Error, File, documents, names, yaml};
@@ -28,7 +32,21 @@ fn describe(crd: &mut CustomResourceDefinition) {
         if let Some(schema) = schema {
             let spec = schema.properties.as_ref().and_then(|properties| properties.get("spec"));
             schema.description = spec.and_then(|spec| spec.description.clone());
+            drop_nulls(schema);
         }
+    }
+}
+
+/// An optional enum is derived with `null` among its values beside `nullable`; kubectl refuses such a definition.
+fn drop_nulls(schema: &mut JSONSchemaProps) {
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
+    for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
+        drop_nulls(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        drop_nulls(items);
     }
 }
 
