@@ -51,9 +51,27 @@ fn documents<T: Serialize>(objects: impl IntoIterator<Item = T>) -> Result<Strin
         if !text.is_empty() {
             text.push_str("---\n");
         }
-        text.push_str(&serde_yaml_ng::to_string(&object)?);
+        for line in serde_yaml_ng::to_string(&object)?.lines() {
+            text.push_str(&quoted(line));
+            text.push('\n');
+        }
         Ok(text)
     })
+}
+
+/// kubectl and kustomize read YAML 1.1, in which a bare `Off` is the boolean false.
+fn quoted(line: &str) -> String {
+    let start = line.rfind([' ', '-']).map_or(0, |at| at + 1);
+    let (before, word) = line.split_at(start);
+    let boolean = ["on", "off", "yes", "no", "y", "n"]
+        .iter()
+        .any(|other| word.eq_ignore_ascii_case(other));
+    let is_value = before.ends_with("- ") || before.ends_with(": ");
+    if boolean && is_value {
+        format!("{before}'{word}'")
+    } else {
+        line.to_owned()
+    }
 }
 
 /// A generated YAML file.
