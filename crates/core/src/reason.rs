@@ -63,6 +63,7 @@ codes! {
     ClusterUnreadable: "The API server did not answer a question that the decision rests on.", "Repeat in a moment; see the webhook's log.";
     ReviewUnreadable: "The review could not be read.", "See the webhook's log.";
     ReviewUnexpected: "The review is for something that foureyes does not judge.", "Compare the webhook configuration with the one that was shipped.";
+    CallerUnverified: "The review did not come from the API server.", "Nothing outside the API server may ask; see SECURITY.md.";
     InternalError: "An internal error; whatever is uncertain is refused.", "See the webhook's log, and report it.";
 }
 

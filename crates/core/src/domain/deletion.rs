@@ -113,8 +113,10 @@ pub fn own_namespace(own: &str, name: &str, groups: &[String]) -> Result<(), Ref
         format!("Namespace {name} was not deleted: foureyes runs in it, and nothing would be protected without it"),
     )
     .next(
-        "A member of the group foureyes:breakglass can:",
-        format!("kubectl delete namespace {name} --as-group={BREAK_GLASS_GROUP} --as=\"$USER\""),
+        "A member of the group foureyes:breakglass can do it, under their own name:",
+        format!(
+            "kubectl delete namespace {name} --as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"
+        ),
     ))
 }
 

@@ -9,5 +9,7 @@ pub mod policy;
 pub mod proof;
 pub mod ready;
 pub mod refusal;
+pub mod scope;
 pub mod selector;
+pub mod speaking;
 pub mod statement;

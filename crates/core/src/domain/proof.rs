@@ -7,7 +7,6 @@ pub struct Proof(pub(crate) Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     NotGoverned(NotGoverned),
-    Unchanged,
     Delegated(String),
     Confirmed(String),
     Own,
@@ -54,7 +53,6 @@ impl Proof {
                 NotGoverned::AlreadyGoing => "AlreadyGoing",
                 NotGoverned::Harmless => "Harmless",
             },
-            Kind::Unchanged => "Unchanged",
             Kind::Delegated(_) => "Delegated",
             Kind::Confirmed(_) => "Confirmed",
             Kind::Own => "Own",
@@ -65,7 +63,7 @@ impl Proof {
     pub fn names(&self) -> Option<&str> {
         match &self.0 {
             Kind::Delegated(name) | Kind::Confirmed(name) => Some(name),
-            Kind::NotGoverned(_) | Kind::Unchanged | Kind::Own => None,
+            Kind::NotGoverned(_) | Kind::Own => None,
         }
     }
 }

@@ -1,0 +1,224 @@
+//! What scopes protection can't be loosened alone: environments, exemptions, owners, finalizers, policies, and our own
+//! definitions (bypasses 6, 12, 17, 23; facts 8, 19).
+
+use std::collections::BTreeMap;
+
+use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, DelegatedAction, METADATA_PREFIX};
+use crate::domain::identity::{ActorKind, classify};
+use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
+use crate::domain::proof::{Kind, NotGoverned, Proof};
+use crate::domain::refusal::Refusal;
+use crate::reason::Code;
+
+/// Finalizers that the API server sets and the garbage collector removes; they protect dependents, not data.
+const COLLECTOR_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
+/// Ends with the last pod that uses the claim.
+const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// Whether somebody acts under the break-glass group.
+pub fn breaks_glass(author: &Author) -> bool {
+    author.groups.iter().any(|group| group == BREAK_GLASS_GROUP)
+}
+
+const HARMLESS: Proof = Proof(Kind::NotGoverned(NotGoverned::Harmless));
+
+fn with_break_glass(refusal: Refusal, command: &str) -> Refusal {
+    refusal.next(
+        "A member of the group foureyes:breakglass can do it, under their own name:",
+        format!("{command} --as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"),
+    )
+}
+
+/// A namespace's labels change: towards production is free, away from it or from a policy is not.
+pub fn namespace_relabelled(
+    policies: &PolicySet,
+    name: &str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+    author: &Author,
+) -> Result<Proof, Refusal> {
+    match scope_loosened(policies, old, policies, new) {
+        Some(what) if !breaks_glass(author) => {
+            let sentence = format!("the labels of namespace {name} were not changed: {what}");
+            let refusal = Refusal::new(Code::EnvironmentLoosened, sentence);
+            let (key, value) = changed(old, new);
+            let edit = value.map_or_else(|| format!("{key}-"), |value| format!("{key}={value}"));
+            Err(with_break_glass(refusal, &format!("kubectl label namespace {name} --overwrite {edit}")))
+        }
+        _ => Ok(HARMLESS),
+    }
+}
+
+/// The first label that differs, and its new value.
+fn changed<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, String>) -> (&'a str, Option<&'a str>) {
+    let gone = old.keys().find(|key| !new.contains_key(*key)).map(|key| (key.as_str(), None));
+    let other = new.iter().find(|(key, value)| old.get(*key) != Some(value));
+    other.map(|(key, value)| (key.as_str(), Some(value.as_str()))).or(gone).unwrap_or(("", None))
+}
+
+/// A claim's own labels, or its class once it is bound, change so that it would be exempt.
+pub fn exempted(
+    policies: &PolicySet,
+    text: &str,
+    old: (Option<&str>, &BTreeMap<String, String>),
+    new: (Option<&str>, &BTreeMap<String, String>),
+) -> Result<Proof, Refusal> {
+    let exemption = &policies.floor().exemption;
+    if exemption.covers(new.0, new.1) && !exemption.covers(old.0, old.1) {
+        let sentence = format!("claim {text} was not changed: it would become exempt from protection");
+        return Err(Refusal::new(Code::ExemptionAdded, sentence)
+            .next("Which claims are exempt from birth is said in:", "kubectl get safetypolicy default -o yaml"));
+    }
+    Ok(HARMLESS)
+}
+
+/// An owner, as it is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedOwner {
+    pub group: String,
+    pub kind: String,
+    pub name: String,
+}
+
+/// Owners are added to a claim. The StatefulSet controller adds its own by retention policy (fact 17); an operator
+/// needs a delegation; anybody else would arm a collection that fires when no webhook looks.
+pub fn claim_owned(
+    policies: &PolicySet,
+    text: &str,
+    added: &[AddedOwner],
+    author: &Author,
+) -> Result<Proof, Refusal> {
+    let stateful = ["system:serviceaccount:kube-system:statefulset-controller", "system:kube-controller-manager"];
+    let refused = added.iter().find(|owner| {
+        let own = stateful.contains(&author.username.as_str())
+            && matches!((owner.group.as_str(), owner.kind.as_str()), ("apps", "StatefulSet") | ("", "Pod"));
+        let floor = policies.floor();
+        !own && !floor.delegates(&author.username, &owner.group, &owner.kind, DelegatedAction::DeleteClaims)
+    });
+    let Some(owner) = refused else { return Ok(HARMLESS) };
+    let sentence =
+        format!("claim {text} was not changed: it would be collected with its new owner {} {}", owner.kind, owner.name);
+    Err(Refusal::new(Code::OwnerAdded, sentence)
+        .next("Which operators may own claims is said in:", "kubectl get safetypolicy default -o jsonpath='{.spec.delegations}'"))
+}
+
+/// Owners are added to a namespace: its collection would be armed. Controllers may; the deletion itself is guarded.
+pub fn namespace_owned(
+    policies: &PolicySet,
+    name: &str,
+    added: &[AddedOwner],
+    author: &Author,
+) -> Result<Proof, Refusal> {
+    let machine = classify(author, &policies.floor().identities) == ActorKind::Machine;
+    match added.first() {
+        Some(owner) if !machine => Err(Refusal::new(
+            Code::OwnerAdded,
+            format!("namespace {name} was not changed: it would be collected with its new owner {} {}", owner.kind, owner.name),
+        )
+        .next("Look at its owners with:", format!("kubectl get namespace {name} -o jsonpath='{{.metadata.ownerReferences}}'"))),
+        _ => Ok(HARMLESS),
+    }
+}
+
+/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none.
+pub fn claim_unfinalized(
+    policies: &PolicySet,
+    namespace: &str,
+    name: &str,
+    removed: &[&str],
+    author: &Author,
+) -> Result<Proof, Refusal> {
+    let free = |finalizer: &str| COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION;
+    let machine = classify(author, &policies.floor().identities) == ActorKind::Machine;
+    match removed.iter().find(|finalizer| !free(finalizer)) {
+        Some(finalizer) if !machine => Err(Refusal::new(
+            Code::FinalizerRemoved,
+            format!("claim {namespace}/{name} was not changed: {finalizer} still protects it"),
+        )
+        .next("See who set it and why with:", format!("kubectl -n {namespace} describe pvc {name}"))),
+        _ => Ok(HARMLESS),
+    }
+}
+
+/// The namespace controller alone ends a namespace: whoever finalizes it by hand leaves orphans (fact 8, bypass 23).
+pub fn namespace_finalized(name: &str, author: &Author) -> Result<Proof, Refusal> {
+    let controllers = ["system:serviceaccount:kube-system:namespace-controller", "system:kube-controller-manager"];
+    if controllers.contains(&author.username.as_str()) {
+        return Ok(HARMLESS);
+    }
+    Err(Refusal::new(
+        Code::FinalizerRemoved,
+        format!("namespace {name} was not finalized: what is left in it would be orphaned"),
+    )
+    .next("See what it still waits for with:", format!("kubectl get namespace {name} -o jsonpath='{{.status.conditions}}'")))
+}
+
+/// A policy is written or deleted. `old` is the set with the policy as it was; `new` is the policy as it would be.
+pub fn policy_written<'a>(
+    old: &PolicySet,
+    name: &str,
+    new: Option<CompiledPolicy>,
+    namespaces: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+    author: &Author,
+    first_start: bool,
+) -> Result<Proof, Refusal> {
+    if first_start || breaks_glass(author) {
+        return Ok(Proof(Kind::Own));
+    }
+    let verb = if new.is_some() { "edit" } else { "delete" };
+    match loosened(old, &old.with(name, new), namespaces) {
+        Some(what) => {
+            let sentence = format!("SafetyPolicy {name} was not changed: {what}");
+            Err(with_break_glass(Refusal::new(Code::PolicyLoosened, sentence), &format!("kubectl {verb} safetypolicy {name}")))
+        }
+        None => Ok(HARMLESS),
+    }
+}
+
+/// A definition of ours is changed or deleted: with it every request and sign-off would be forged or gone.
+pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<Proof, Refusal> {
+    if breaks_glass(author) {
+        return Ok(Proof(Kind::Own));
+    }
+    let (was, verb) = if deleted { ("deleted", "delete") } else { ("changed", "edit") };
+    let sentence = format!("the definition {name} was not {was}: every record of its kind stands on it");
+    Err(with_break_glass(Refusal::new(Code::DefinitionProtected, sentence), &format!("kubectl {verb} crd {name}")))
+}
+
+/// Metadata of our own objects, as far as it decides anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnMetadata {
+    /// UIDs of owners.
+    pub owners: Vec<String>,
+    pub finalizers: Vec<String>,
+    /// Labels and annotations; only those that begin with `foureyes.dev/` are compared.
+    pub entries: BTreeMap<String, String>,
+}
+
+/// Owners, finalizers and `foureyes.dev/` metadata of our objects stay as they were: an owner to nobody would have a
+/// hold collected within seconds (fact 31).
+pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata) -> Result<Proof, Refusal> {
+    let added = |old: &[String], new: &[String]| new.iter().any(|entry| !old.contains(entry));
+    let removed = old.finalizers.iter().any(|entry| {
+        !new.finalizers.contains(entry) && !COLLECTOR_FINALIZERS.contains(&entry.as_str())
+    });
+    let ours = |entries: &BTreeMap<String, String>| -> Vec<(String, String)> {
+        let ours = entries.iter().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
+        ours.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let same = !added(&old.owners, &new.owners)
+        && !added(&old.finalizers, &new.finalizers)
+        && !removed
+        && ours(&old.entries) == ours(&new.entries);
+    if same {
+        return Ok(HARMLESS);
+    }
+    let sentence = format!("{kind} {name} was not changed: its owners, finalizers and foureyes.dev metadata stay as they are");
+    Err(Refusal::new(Code::Immutable, sentence)
+        .next("Look at it with:", format!("kubectl get {} {name} -o yaml", kind.to_lowercase())))
+}
+
+/// Whether a metadata key is one of the approval annotations, which have a rule of their own.
+pub fn is_approval_annotation(key: &str) -> bool {
+    key == APPROVED_BY || key == APPROVED_BY_RECORD
+}

@@ -1,0 +1,327 @@
+//! Who may ask, sign off, withdraw and annotate. Judges the final object as if stamp did not exist: forged, missing
+//! or moved identity is refused, whatever spelling carried it (design §4, bypasses 26–28).
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{Author, DeletionRequest, Identities, Phase, Says, SignOff, Target};
+use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
+use crate::domain::proof::{Kind, Proof};
+use crate::domain::ready;
+use crate::domain::refusal::Refusal;
+use crate::domain::statement::{ApprovalRecord, prove_requester_content, prove_sign_off_content};
+use crate::reason::Code;
+use crate::seal::{KeyRing, SEAL_SKEW};
+
+/// Open requests one author may have (design §2).
+pub const MAX_OPEN_REQUESTS: usize = 100;
+/// Sign-offs about open requests one author may have.
+pub const MAX_OPEN_SIGN_OFFS: usize = 50;
+
+/// Who speaks, and what is known about them.
+pub struct Speaker<'a> {
+    pub author: &'a Author,
+    pub dry_run: bool,
+    pub may_request: bool,
+    pub may_approve: bool,
+    /// Open requests or sign-offs of this author, whichever is asked about.
+    pub open: usize,
+    /// The controller of this installation.
+    pub is_controller: bool,
+}
+
+/// The caller can be told from others.
+pub fn usable(author: &Author) -> Result<(), Refusal> {
+    if is_usable(&author.username) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::IdentityUnusable, "nothing was written: the caller's identity is empty or ambiguous"))
+}
+
+fn written_now(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at).abs() <= SEAL_SKEW + SignedDuration::from_secs(1)
+}
+
+fn forged(what: &str) -> Refusal {
+    Refusal::new(
+        Code::IdentityForged,
+        format!("{what} was not written: foureyes itself writes who said it and when, and what is given differs from who you are"),
+    )
+    .next("See who you are with:", "kubectl auth whoami")
+}
+
+/// A request is created.
+pub fn request_created(
+    speaker: &Speaker<'_>,
+    request: &DeletionRequest,
+    target_uid: Option<&str>,
+    ring: &KeyRing,
+    now: Timestamp,
+) -> Result<Proof, Refusal> {
+    usable(speaker.author)?;
+    let target = &request.spec.target;
+    let what = format!("the request to delete {}", target.text());
+    let requester = request.spec.requester.as_ref().ok_or_else(|| forged(&what))?;
+    let sealed = if speaker.dry_run {
+        requester.seal.is_none()
+    } else {
+        prove_requester_content(ring, request).is_ok()
+    };
+    if requester.author != *speaker.author || !written_now(requester.at.0, now) || !sealed {
+        return Err(forged(&what));
+    }
+    if !speaker.may_request {
+        let namespace = target.rights_namespace();
+        return Err(Refusal::new(
+            Code::RightMissing,
+            format!("{what} was not created: {} may not request deletions in {namespace}", speaker.author.username),
+        )
+        .next("Somebody who may bind roles can change that with:", bind(namespace, "foureyes-requester", speaker.author)));
+    }
+    if target_uid != Some(target.uid.as_str()) {
+        let is = target_uid.map_or_else(|| "does not exist".to_owned(), |uid| format!("has the UID {uid}"));
+        return Err(Refusal::new(Code::SubjectUnknown, format!("{what} was not created: {} {is}", target.text()))
+            .next("See its UID with:", see_uid(target)));
+    }
+    if speaker.open >= MAX_OPEN_REQUESTS && !speaker.is_controller {
+        return Err(Refusal::new(
+            Code::TooManyOpen,
+            format!("{what} was not created: {} has {} open requests already", speaker.author.username, speaker.open),
+        )
+        .next("See them with:", "kubectl get deletionrequests"));
+    }
+    Ok(Proof(Kind::Own))
+}
+
+fn see_uid(target: &Target) -> String {
+    let place = target.namespace.as_deref().map(|namespace| format!("-n {namespace} ")).unwrap_or_default();
+    let kind = if target.namespace.is_some() { "pvc" } else { "namespace" };
+    format!("kubectl {place}get {kind} {} -o jsonpath='{{.metadata.uid}}'", target.name)
+}
+
+/// A binding of one of our roles; the username is quoted, for it is not ours to trust.
+fn bind(namespace: &str, role: &str, author: &Author) -> String {
+    let user = author.username.replace('\'', "'\\''");
+    format!("kubectl -n {namespace} create rolebinding {role} --clusterrole={role} --user='{user}'")
+}
+
+/// A sign-off is created about `subject`, which was read live.
+pub fn sign_off_created(
+    speaker: &Speaker<'_>,
+    sign_off: &SignOff,
+    subject: Option<&DeletionRequest>,
+    identities: &Identities,
+    ring: &KeyRing,
+    now: Timestamp,
+) -> Result<Proof, Refusal> {
+    usable(speaker.author)?;
+    let spec = &sign_off.spec;
+    let what = format!("{} on {}", spec.says.as_str(), spec.subject.name);
+    let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(forged(&what)) };
+    let sealed =
+        if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
+    if author != speaker.author || !written_now(at.0, now) || !sealed {
+        return Err(forged(&what));
+    }
+    let same = |request: &&DeletionRequest| {
+        spec.subject.kind == "DeletionRequest" && request.metadata.uid.as_deref() == Some(&spec.subject.uid)
+    };
+    let Some(request) = subject.filter(same) else {
+        return Err(Refusal::new(
+            Code::SubjectUnknown,
+            format!("{what} was not written: there is no {} of that name and UID", spec.subject.kind),
+        )
+        .next("See the requests with:", "kubectl get deletionrequests"));
+    };
+    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    if phase.is_ended() || phase == Phase::Executing {
+        let code = if phase.is_ended() { Code::RequestEnded } else { Code::RequestInUse };
+        return Err(Refusal::new(code, format!("{what} was not written: the request is {}", phase.as_str()))
+            .next("See how it stands with:", ready::show(&spec.subject.name)));
+    }
+    if speaker.open >= MAX_OPEN_SIGN_OFFS {
+        return Err(Refusal::new(
+            Code::TooManyOpen,
+            format!("{what} was not written: {} has {} sign-offs on open requests", speaker.author.username, speaker.open),
+        )
+        .next("See them with:", "kubectl get signoffs"));
+    }
+    said(speaker, sign_off, request, identities, &what)
+}
+
+fn said(
+    speaker: &Speaker<'_>,
+    sign_off: &SignOff,
+    request: &DeletionRequest,
+    identities: &Identities,
+    what: &str,
+) -> Result<Proof, Refusal> {
+    let namespace = request.spec.target.rights_namespace();
+    let requester = request.spec.requester.as_ref().map(|requester| &requester.author);
+    let own = requester.is_some_and(|requester| same_person(requester, speaker.author));
+    let held = match sign_off.spec.says {
+        Says::Approve | Says::Reject => speaker.may_approve,
+        Says::Hold => speaker.may_approve || speaker.may_request,
+        Says::Cancel => true,
+    };
+    let name = &sign_off.spec.subject.name;
+    if sign_off.spec.says == Says::Cancel && !own {
+        return Err(Refusal::new(Code::StatementNotYours, format!("{what} was not written: only its requester cancels a request"))
+            .next("See whose request it is with:", ready::show(name)));
+    }
+    if sign_off.spec.says == Says::Approve {
+        person(speaker.author, identities, what)?;
+        if own {
+            return Err(Refusal::new(
+                Code::SelfApproval,
+                format!("{what} was not written: {} asked for it and can't sign it off too", speaker.author.username),
+            )
+            .next("A second person can look at it with:", ready::show(name)));
+        }
+    }
+    if !held {
+        return Err(Refusal::new(
+            Code::RightMissing,
+            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
+        )
+        .next("Somebody who may bind roles can change that with:", bind(namespace, "foureyes-approver", speaker.author)));
+    }
+    let current = request.status.as_ref().and_then(|status| status.subject_digest.as_deref());
+    if sign_off.spec.says == Says::Approve && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
+        let refusal = Refusal::new(
+            Code::DigestStale,
+            format!("{what} was not written: its digest is not that of the current content; look again"),
+        );
+        let uid = request.metadata.uid.as_deref().unwrap_or_default();
+        return Err(match current {
+            Some(digest) => refusal.next("When you have looked, sign off with:", ready::sign_off(name, uid, digest)),
+            None => refusal.next("Its content is not known yet; see it with:", ready::show(name)),
+        });
+    }
+    Ok(Proof(Kind::Own))
+}
+
+fn person(author: &Author, identities: &Identities, what: &str) -> Result<(), Refusal> {
+    let is = match classify(author, identities) {
+        ActorKind::Person => return Ok(()),
+        ActorKind::Machine => "a machine",
+        ActorKind::Shared => "a shared account",
+    };
+    Err(Refusal::new(Code::NotAPerson, format!("{what} was not written: {} is {is}", author.username))
+        .next("See who you are with:", "kubectl auth whoami"))
+}
+
+/// A sign-off is deleted: that withdraws it. The controller clears those whose subject is gone.
+pub fn sign_off_deleted(
+    author: &Author,
+    is_controller: bool,
+    sign_off: &SignOff,
+    subject: Option<&DeletionRequest>,
+    target_going: bool,
+) -> Result<Proof, Refusal> {
+    let name = sign_off.metadata.name.as_deref().unwrap_or_default();
+    let refuse = |code, why: &str| {
+        Refusal::new(code, format!("sign-off {name} was not deleted: {why}"))
+            .next("Look at it with:", format!("kubectl get signoff {name} -o yaml"))
+    };
+    let subject = subject.filter(|request| request.metadata.uid.as_deref() == Some(&sign_off.spec.subject.uid));
+    let Some(request) = subject else {
+        // Its subject is gone: it says nothing any more, and may be cleared.
+        let own = sign_off.spec.author.as_ref().is_none_or(|stated| is_same_account(stated, author));
+        return if is_controller || own { Ok(Proof(Kind::Own)) } else { Err(refuse(Code::StatementNotYours, "it is not yours")) };
+    };
+    let Some(stated) = &sign_off.spec.author else { return Ok(Proof(Kind::Own)) };
+    if !is_same_account(stated, author) {
+        return Err(refuse(Code::StatementNotYours, &format!("only {} can withdraw it", stated.username)));
+    }
+    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    if phase == Phase::Executing || target_going && !phase.is_ended() {
+        return Err(refuse(Code::RequestInUse, "the deletion it speaks about has begun"));
+    }
+    Ok(Proof(Kind::Own))
+}
+
+/// Where a match lets somebody do more, only the very same account matches; aliases serve to refuse.
+fn is_same_account(one: &Author, other: &Author) -> bool {
+    one.username == other.username && one.uid == other.uid
+}
+
+/// A request is deleted.
+pub fn request_deleted(
+    speaker: &Speaker<'_>,
+    request: &DeletionRequest,
+    target_going: bool,
+) -> Result<Proof, Refusal> {
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    let refuse = |code, why: String| {
+        Refusal::new(code, format!("DeletionRequest {name} was not deleted: {why}"))
+            .next("See how it stands with:", ready::show(name))
+    };
+    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    if phase == Phase::Executing || target_going {
+        return Err(refuse(Code::RequestInUse, "its target is being deleted on its strength".to_owned()));
+    }
+    if phase.is_ended() {
+        return if speaker.may_request || speaker.may_approve {
+            Ok(Proof(Kind::Own))
+        } else {
+            let namespace = request.spec.target.rights_namespace();
+            Err(refuse(Code::RightMissing, format!("{} may not clear requests of {namespace}", speaker.author.username)))
+        };
+    }
+    let requester = request.spec.requester.as_ref().map(|requester| &requester.author);
+    if requester.is_none_or(|requester| is_same_account(requester, speaker.author)) {
+        return Ok(Proof(Kind::Own));
+    }
+    Err(refuse(Code::StatementNotYours, "only its requester can; others say Reject or Hold".to_owned()))
+}
+
+/// The approval annotation, before and after.
+pub struct Annotation<'a> {
+    pub value: Option<&'a str>,
+    pub record: Option<&'a str>,
+}
+
+/// The approval annotation is written. Taking it away is free: that withdraws it.
+pub fn annotated(
+    speaker: &Speaker<'_>,
+    target: &Target,
+    after: &Annotation<'_>,
+    current_digest: &str,
+    identities: &Identities,
+    ring: &KeyRing,
+    now: Timestamp,
+) -> Result<Proof, Refusal> {
+    let (Some(value), Some(text)) = (after.value, after.record) else {
+        return if after.record.is_none() && after.value.is_none() { Ok(Proof(Kind::Own)) } else { Err(forged("the approval")) };
+    };
+    usable(speaker.author)?;
+    let what = format!("the approval on {}", target.text());
+    let record: ApprovalRecord = serde_json::from_str(text).map_err(|_| forged(&what))?;
+    let sealed = if speaker.dry_run {
+        record.seal.is_none() && record.uid == target.uid
+    } else {
+        ApprovalRecord::prove(ring, text, &target.uid).is_ok()
+    };
+    let stated = format!("{}@{}", record.author.username, record.digest);
+    if record.author != *speaker.author || !written_now(record.at.0, now) || !sealed || value != stated {
+        return Err(forged(&what));
+    }
+    person(speaker.author, identities, &what)?;
+    if !speaker.may_approve {
+        let namespace = target.rights_namespace();
+        return Err(Refusal::new(
+            Code::RightMissing,
+            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
+        )
+        .next("Somebody who may bind roles can change that with:", bind(namespace, "foureyes-approver", speaker.author)));
+    }
+    let short = crate::digest::short(current_digest);
+    if record.digest != short || short.is_empty() {
+        return Err(Refusal::new(
+            Code::DigestStale,
+            format!("{what} was not written: {} is not the digest of what would be lost now; look again", record.digest),
+        )
+        .next("When you have looked, approve with:", ready::annotate(target, short)));
+    }
+    Ok(Proof(Kind::Own))
+}
