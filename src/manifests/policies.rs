@@ -181,6 +181,7 @@ impl Policy {
                         api_versions: owned(&["*"]),
                         operations: owned(self.operations),
                         resources: owned(&[self.resource]),
+                        scope: Some("*".to_owned()),
                         ..NamedRuleWithOperations::default()
                     }]),
                     ..MatchResources::default()

@@ -229,7 +229,7 @@ impl Entry {
             api_versions: owned(&["*"]),
             operations: owned(self.operations),
             resources: owned(self.resources),
-            scope: None,
+            scope: Some("*".to_owned()),
         }]
     }
 
