@@ -160,13 +160,8 @@ const READS: [&str; 3] = ["get", "list", "watch"];
 #[test]
 fn only_the_expected_identities_hold_roles_from_the_start() {
     let holders: Vec<_> = granted().into_keys().collect();
-    let expected = [
-        "foureyes-controller",
-        "foureyes-keys",
-        "foureyes-webhook",
-        "foureyes:breakglass",
-        "system:authenticated",
-    ];
+    let expected =
+        ["foureyes-controller", "foureyes-keys", "foureyes-webhook", "foureyes:breakglass", "system:authenticated"];
     assert_eq!(holders, expected);
 }
 

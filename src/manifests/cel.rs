@@ -26,10 +26,7 @@ pub fn entries_changed(map: &str, prefix: &str) -> String {
 
 /// One of these annotations appeared, vanished or changed.
 pub fn annotations_changed(keys: &[&str]) -> String {
-    format!(
-        "{}.exists(k, object.metadata.?annotations[?k] != oldObject.metadata.?annotations[?k])",
-        strings(keys)
-    )
+    format!("{}.exists(k, object.metadata.?annotations[?k] != oldObject.metadata.?annotations[?k])", strings(keys))
 }
 
 /// One of these annotations is on the object.

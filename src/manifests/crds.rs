@@ -57,8 +57,5 @@ pub fn text() -> Result<String, Error> {
 
 /// A file for each.
 pub fn files() -> Result<Vec<File>, Error> {
-    definitions()
-        .into_iter()
-        .map(|crd| yaml(&format!("{FOLDER}/{}.yaml", crd.spec.names.plural), [crd]))
-        .collect()
+    definitions().into_iter().map(|crd| yaml(&format!("{FOLDER}/{}.yaml", crd.spec.names.plural), [crd])).collect()
 }

@@ -63,21 +63,12 @@ fn documents<T: Serialize>(objects: impl IntoIterator<Item = T>) -> Result<Strin
 fn quoted(line: &str) -> String {
     let start = line.rfind([' ', '-']).map_or(0, |at| at + 1);
     let (before, word) = line.split_at(start);
-    let boolean = ["on", "off", "yes", "no", "y", "n"]
-        .iter()
-        .any(|other| word.eq_ignore_ascii_case(other));
+    let boolean = ["on", "off", "yes", "no", "y", "n"].iter().any(|other| word.eq_ignore_ascii_case(other));
     let is_value = before.ends_with("- ") || before.ends_with(": ");
-    if boolean && is_value {
-        format!("{before}'{word}'")
-    } else {
-        line.to_owned()
-    }
+    if boolean && is_value { format!("{before}'{word}'") } else { line.to_owned() }
 }
 
 /// A generated YAML file.
 fn yaml<T: Serialize>(path: &str, objects: impl IntoIterator<Item = T>) -> Result<File, Error> {
-    Ok(File {
-        path: path.to_owned(),
-        text: format!("{HEADER}{}", documents(objects)?),
-    })
+    Ok(File { path: path.to_owned(), text: format!("{HEADER}{}", documents(objects)?) })
 }

@@ -64,17 +64,10 @@ pub fn labels() -> BTreeMap<String, String> {
 
 /// Metadata of a generated cluster-scoped object.
 pub fn cluster(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.to_owned()),
-        labels: Some(labels()),
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: Some(name.to_owned()), labels: Some(labels()), ..ObjectMeta::default() }
 }
 
 /// Metadata of a generated object in foureyes' own namespace.
 pub fn namespaced(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        namespace: Some(NAMESPACE.to_owned()),
-        ..cluster(name)
-    }
+    ObjectMeta { namespace: Some(NAMESPACE.to_owned()), ..cluster(name) }
 }

@@ -45,8 +45,5 @@ pub fn file() -> File {
             );
         }
     }
-    File {
-        path: PATH.to_owned(),
-        text,
-    }
+    File { path: PATH.to_owned(), text }
 }

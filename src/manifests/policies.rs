@@ -42,7 +42,9 @@ fn status() -> Policy {
         condition: None,
         validations: vec![(
             format!("request.userInfo.username == '{controller}'"),
-            format!("only {controller} writes the status of {GROUP} objects: it says what was observed, and sign-offs are the way to change it"),
+            format!(
+                "only {controller} writes the status of {GROUP} objects: it says what was observed, and sign-offs are the way to change it"
+            ),
         )],
     }
 }
@@ -64,11 +66,8 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
             .collect::<Vec<_>>(),
     );
     let empty: Vec<_> = fields.iter().map(|field| format!("object.?{field}.orValue({{}}).size() == 0")).collect();
-    let same: Vec<_> = fields
-        .iter()
-        .chain(&["immutable"])
-        .map(|field| format!("object.?{field} == oldObject.?{field}"))
-        .collect();
+    let same: Vec<_> =
+        fields.iter().chain(&["immutable"]).map(|field| format!("object.?{field} == oldObject.?{field}")).collect();
     Policy {
         name,
         group: "",
@@ -83,7 +82,10 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
             (
                 // the end of the namespace takes them along; that end is guarded itself
                 "request.operation != 'DELETE' || namespaceObject.?metadata.?deletionTimestamp.hasValue()".to_owned(),
-                format!("{} carry what sign-offs are proven with: they go only with the namespace {NAMESPACE}", quoted.join(" and ")),
+                format!(
+                    "{} carry what sign-offs are proven with: they go only with the namespace {NAMESPACE}",
+                    quoted.join(" and ")
+                ),
             ),
             (
                 cel::any(&[
@@ -114,10 +116,7 @@ fn definitions() -> Policy {
         validations: vec![(
             cel::any(&[
                 cel::caller_in(BREAK_GLASS_GROUP),
-                format!(
-                    "(request.operation == 'UPDATE' && object.spec == oldObject.spec && !{})",
-                    cel::owners_added()
-                ),
+                format!("(request.operation == 'UPDATE' && object.spec == oldObject.spec && !{})", cel::owners_added()),
             ]),
             format!(
                 "definitions of {GROUP} hold every request and sign-off: only the group {BREAK_GLASS_GROUP} changes or deletes them; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
@@ -134,24 +133,15 @@ fn all() -> [Policy; 4] {
             "configmaps",
             &["data", "binaryData"],
             &[
-                Anchor {
-                    name: KEYS_CONFIG,
-                    writer: Component::Keys,
-                },
-                Anchor {
-                    name: STATE_CONFIG,
-                    writer: Component::Controller,
-                },
+                Anchor { name: KEYS_CONFIG, writer: Component::Keys },
+                Anchor { name: STATE_CONFIG, writer: Component::Controller },
             ],
         ),
         anchors(
             "foureyes-sealing-key",
             "secrets",
             &["data"],
-            &[Anchor {
-                name: SEALING_KEY_SECRET,
-                writer: Component::Keys,
-            }],
+            &[Anchor { name: SEALING_KEY_SECRET, writer: Component::Keys }],
         ),
         definitions(),
     ]
@@ -165,10 +155,7 @@ impl Policy {
             spec: Some(ValidatingAdmissionPolicySpec {
                 failure_policy: Some("Fail".to_owned()),
                 match_conditions: self.condition.as_ref().map(|(name, expression)| {
-                    vec![MatchCondition {
-                        name: (*name).to_owned(),
-                        expression: expression.clone(),
-                    }]
+                    vec![MatchCondition { name: (*name).to_owned(), expression: expression.clone() }]
                 }),
                 match_constraints: Some(MatchResources {
                     match_policy: Some("Equivalent".to_owned()),
@@ -217,9 +204,6 @@ impl Policy {
 
 /// The policies with their bindings.
 pub fn file() -> Result<File, Error> {
-    let objects: Vec<_> = all()
-        .iter()
-        .flat_map(|policy| [json!(policy.object()), json!(policy.binding())])
-        .collect();
+    let objects: Vec<_> = all().iter().flat_map(|policy| [json!(policy.object()), json!(policy.binding())]).collect();
     yaml("config/webhook/policies.yaml", objects)
 }

@@ -26,8 +26,5 @@ pub fn file() -> File {
         // writing into a String can't fail
         let _ = writeln!(text, "| `{}` | {} | {} |", code.as_str(), code.title(), code.what_to_do());
     }
-    File {
-        path: PATH.to_owned(),
-        text,
-    }
+    File { path: PATH.to_owned(), text }
 }

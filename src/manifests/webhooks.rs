@@ -3,12 +3,10 @@
 //!
 //! Never matched: leases, nodes, pods, certificate requests, and writes to our own status.
 
-use foureyes_core::api::{
-    APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION,
-};
+use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
-    ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
+    MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
+    ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde_json::json;
@@ -34,10 +32,7 @@ const STATEFUL_OWNERS: &[&str] = &["apps/v1/StatefulSet", "v1/Pod"];
 /// A built-in controller, under its own name and under the one it has where the controller manager runs without
 /// `--use-service-account-credentials`.
 fn controller(name: &str) -> Vec<String> {
-    vec![
-        format!("system:serviceaccount:kube-system:{name}"),
-        "system:kube-controller-manager".to_owned(),
-    ]
+    vec![format!("system:serviceaccount:kube-system:{name}"), "system:kube-controller-manager".to_owned()]
 }
 
 /// One webhook of a configuration.
@@ -209,10 +204,7 @@ fn stamp_entries() -> Vec<Entry> {
             resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
             operations: &["UPDATE"],
             production_only: false,
-            conditions: vec![
-                ("was-production", was_production()),
-                ("is-annotated", cel::annotations_changed(STAMPED)),
-            ],
+            conditions: vec![("was-production", was_production()), ("is-annotated", cel::annotations_changed(STAMPED))],
         },
     ]
 }
@@ -248,10 +240,7 @@ impl Entry {
         let conditions: Vec<_> = self
             .conditions
             .iter()
-            .map(|(name, expression)| MatchCondition {
-                name: (*name).to_owned(),
-                expression: expression.clone(),
-            })
+            .map(|(name, expression)| MatchCondition { name: (*name).to_owned(), expression: expression.clone() })
             .collect();
         (!conditions.is_empty()).then_some(conditions)
     }
@@ -287,10 +276,7 @@ pub fn stamp() -> MutatingWebhookConfiguration {
         side_effects: "None".to_owned(),
         timeout_seconds: Some(TIMEOUT_SECONDS),
     });
-    MutatingWebhookConfiguration {
-        metadata: names::cluster(names::STAMP),
-        webhooks: Some(webhooks.collect()),
-    }
+    MutatingWebhookConfiguration { metadata: names::cluster(names::STAMP), webhooks: Some(webhooks.collect()) }
 }
 
 /// The validating configuration.
@@ -308,19 +294,14 @@ pub fn guard() -> ValidatingWebhookConfiguration {
         side_effects: "None".to_owned(),
         timeout_seconds: Some(TIMEOUT_SECONDS),
     });
-    ValidatingWebhookConfiguration {
-        metadata: names::cluster(names::GUARD),
-        webhooks: Some(webhooks.collect()),
-    }
+    ValidatingWebhookConfiguration { metadata: names::cluster(names::GUARD), webhooks: Some(webhooks.collect()) }
 }
 
 /// The configurations, and the patch by which `config/observe` lets everything pass while the webhook is away.
 pub fn files() -> Result<Vec<File>, Error> {
     let ignore = |kind: &str, name: &str, webhooks: Vec<String>| {
-        let webhooks: Vec<_> = webhooks
-            .into_iter()
-            .map(|name| json!({"name": name, "failurePolicy": "Ignore"}))
-            .collect();
+        let webhooks: Vec<_> =
+            webhooks.into_iter().map(|name| json!({"name": name, "failurePolicy": "Ignore"})).collect();
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": kind,
@@ -348,11 +329,7 @@ mod tests {
     use super::*;
 
     fn rules() -> Vec<RuleWithOperations> {
-        guard_entries()
-            .iter()
-            .chain(&stamp_entries())
-            .flat_map(Entry::rules)
-            .collect()
+        guard_entries().iter().chain(&stamp_entries()).flat_map(Entry::rules).collect()
     }
 
     #[test]

@@ -53,22 +53,12 @@ impl RoleRow {
     /// The role, and its binding if somebody holds it from the start.
     fn objects(&self) -> Vec<Value> {
         let rules = Some(self.rules.iter().map(Rule::policy_rule).collect());
-        let role_ref = |kind: &str| RoleRef {
-            api_group: API_GROUP.to_owned(),
-            kind: kind.to_owned(),
-            name: self.name.to_owned(),
-        };
+        let role_ref =
+            |kind: &str| RoleRef { api_group: API_GROUP.to_owned(), kind: kind.to_owned(), name: self.name.to_owned() };
         let subjects = self.holder.subject().map(|subject| vec![subject]);
         let mut objects = vec![match self.scope {
-            Scope::Cluster => json!(ClusterRole {
-                aggregation_rule: None,
-                metadata: names::cluster(self.name),
-                rules,
-            }),
-            Scope::Own => json!(Role {
-                metadata: names::namespaced(self.name),
-                rules,
-            }),
+            Scope::Cluster => json!(ClusterRole { aggregation_rule: None, metadata: names::cluster(self.name), rules }),
+            Scope::Own => json!(Role { metadata: names::namespaced(self.name), rules }),
         }];
         if subjects.is_some() {
             objects.push(match self.scope {
@@ -77,11 +67,9 @@ impl RoleRow {
                     role_ref: role_ref("ClusterRole"),
                     subjects,
                 }),
-                Scope::Own => json!(RoleBinding {
-                    metadata: names::namespaced(self.name),
-                    role_ref: role_ref("Role"),
-                    subjects,
-                }),
+                Scope::Own => {
+                    json!(RoleBinding { metadata: names::namespaced(self.name), role_ref: role_ref("Role"), subjects })
+                }
             });
         }
         objects
@@ -92,21 +80,13 @@ impl RoleRow {
 pub fn files() -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
     for component in Component::ALL {
-        let account = json!(ServiceAccount {
-            metadata: names::namespaced(component.account()),
-            ..ServiceAccount::default()
-        });
-        let roles = ROLES
-            .iter()
-            .filter(|role| role.holder == Holder::Component(component))
-            .flat_map(RoleRow::objects);
+        let account =
+            json!(ServiceAccount { metadata: names::namespaced(component.account()), ..ServiceAccount::default() });
+        let roles = ROLES.iter().filter(|role| role.holder == Holder::Component(component)).flat_map(RoleRow::objects);
         let path = format!("{FOLDER}/{}.yaml", component.account().trim_start_matches("foureyes-"));
         files.push(yaml(&path, std::iter::once(account).chain(roles))?);
     }
-    let people = ROLES
-        .iter()
-        .filter(|role| !matches!(role.holder, Holder::Component(_)))
-        .flat_map(RoleRow::objects);
+    let people = ROLES.iter().filter(|role| !matches!(role.holder, Holder::Component(_))).flat_map(RoleRow::objects);
     files.push(yaml(&format!("{FOLDER}/people.yaml"), people)?);
     Ok(files)
 }

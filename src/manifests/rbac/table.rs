@@ -52,19 +52,10 @@ const STATUSES: &[&str] = &["deletionrequests/status", "safetypolicies/status"];
 /// The subresource that exists for rights alone: a `*` on the kind does not grant verbs on it (fact 5).
 const SIGNOFF: &[&str] = &["deletionrequests/signoff"];
 const DATA: &[&str] = &["namespaces", "persistentvolumeclaims", "persistentvolumes"];
-const DEFINITIONS: &[&str] = &[
-    "deletionrequests.foureyes.dev",
-    "safetypolicies.foureyes.dev",
-    "signoffs.foureyes.dev",
-];
+const DEFINITIONS: &[&str] = &["deletionrequests.foureyes.dev", "safetypolicies.foureyes.dev", "signoffs.foureyes.dev"];
 
-const READ_DATA: Rule = Rule {
-    group: "",
-    resources: DATA,
-    names: &[],
-    verbs: READ,
-    why: "to know what a deletion would lose",
-};
+const READ_DATA: Rule =
+    Rule { group: "", resources: DATA, names: &[], verbs: READ, why: "to know what a deletion would lose" };
 const READ_KINDS: Rule = Rule {
     group: GROUP,
     resources: KINDS,
@@ -86,10 +77,7 @@ const READ_CONFIG: Rule = Rule {
     verbs: &["get"],
     why: "how this installation starts, the public keys, and whether enforcement has begun",
 };
-const VIEW: Rule = Rule {
-    why: "to see requests, sign-offs and policies",
-    ..READ_KINDS
-};
+const VIEW: Rule = Rule { why: "to see requests, sign-offs and policies", ..READ_KINDS };
 const REQUEST: Rule = Rule {
     group: GROUP,
     resources: SIGNOFF,
@@ -145,10 +133,7 @@ pub const ROLES: &[Role] = &[
                 verbs: &["create"],
                 why: "opens the request behind an annotation, and one for what a deletion left behind",
             },
-            Rule {
-                why: "the guard asks for this right of whoever opens a request",
-                ..REQUEST
-            },
+            Rule { why: "the guard asks for this right of whoever opens a request", ..REQUEST },
             Rule {
                 group: GROUP,
                 resources: &["signoffs"],
@@ -295,10 +280,7 @@ pub const ROLES: &[Role] = &[
                 why: "to sign off; judged in the namespace of what would be deleted, now and again when it is used",
             },
             VIEW,
-            Rule {
-                why: "to look at what would be lost before signing it off",
-                ..READ_DATA
-            },
+            Rule { why: "to look at what would be lost before signing it off", ..READ_DATA },
         ],
     },
     Role {
@@ -306,14 +288,7 @@ pub const ROLES: &[Role] = &[
         scope: Scope::Cluster,
         holder: Holder::Nobody,
         purpose: "People on call: they may ask, and see everything.",
-        rules: &[
-            REQUEST,
-            VIEW,
-            Rule {
-                why: "to see what an incident touches",
-                ..READ_DATA
-            },
-        ],
+        rules: &[REQUEST, VIEW, Rule { why: "to see what an incident touches", ..READ_DATA }],
     },
     Role {
         name: "foureyes-breakglass",
