@@ -1,6 +1,14 @@
 //! The only users of `kube::Client`.
 
 pub mod access;
+pub mod apply;
 pub mod client;
+pub mod config_maps;
+pub mod events;
 pub mod live;
 pub mod secrets;
+pub mod status;
+pub mod watch;
+
+/// What the controller writes as, in `managedFields`.
+pub const FIELD_MANAGER: &str = "foureyes-controller";

@@ -18,8 +18,7 @@ use tower::Service;
 use super::tls::{CallerAuth, ServerTls};
 use crate::metrics::Metrics;
 
-type Accepting<Stream, S> =
-    Pin<Box<dyn Future<Output = io::Result<(Stream, OnConnection<S>)>> + Send>>;
+type Accepting<Stream, S> = Pin<Box<dyn Future<Output = io::Result<(Stream, OnConnection<S>)>> + Send>>;
 
 /// How many connections may be open at once; one more is closed at once, so that they can't eat the memory.
 #[derive(Clone, Debug)]
@@ -31,21 +30,14 @@ pub(super) struct Connections {
 impl Connections {
     /// `metrics` is absent for the admin port, whose connections are not counted.
     pub fn at_most(limit: usize, metrics: Option<Metrics>) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
-            metrics,
-        }
+        Self { free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))), metrics }
     }
 
     fn open(&self, caller: CallerAuth, permit: OwnedSemaphorePermit) -> Arc<Connection> {
         if let Some(metrics) = &self.metrics {
             metrics.connections().inc();
         }
-        Arc::new(Connection {
-            caller,
-            metrics: self.metrics.clone(),
-            _permit: permit,
-        })
+        Arc::new(Connection { caller, metrics: self.metrics.clone(), _permit: permit })
     }
 
     fn permit(&self) -> io::Result<OwnedSemaphorePermit> {
@@ -85,13 +77,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for PlainAcceptor {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         std::future::ready(self.connections.permit().map(|permit| {
             let connection = self.connections.open(CallerAuth::NotConfigured, permit);
-            (
-                stream,
-                OnConnection {
-                    service,
-                    connection,
-                },
-            )
+            (stream, OnConnection { service, connection })
         }))
     }
 }
@@ -112,11 +98,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for TlsAcceptor {
     type Future = Accepting<Self::Stream, S>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Self {
-            connections,
-            tls,
-            handshake,
-        } = self.clone();
+        let Self { connections, tls, handshake } = self.clone();
         Box::pin(async move {
             let permit = connections.permit()?;
             stream.set_nodelay(true)?;
@@ -124,13 +106,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for TlsAcceptor {
             let stream = timeout(handshake, acceptor.accept(stream)).await??;
             let caller = tls.caller(stream.get_ref().1.peer_certificates());
             let connection = connections.open(caller, permit);
-            Ok((
-                stream,
-                OnConnection {
-                    service,
-                    connection,
-                },
-            ))
+            Ok((stream, OnConnection { service, connection }))
         })
     }
 }

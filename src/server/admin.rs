@@ -36,30 +36,16 @@ pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
 }
 
 /// Serves the admin port until the future is dropped.
-pub async fn serve(
-    listener: TcpListener,
-    readiness: Readiness,
-    metrics: Metrics,
-) -> io::Result<()> {
-    let acceptor = PlainAcceptor {
-        connections: Connections::at_most(MAX_CONNECTIONS, None),
-    };
-    let mut server = axum_server::Server::<SocketAddr>::from_listener(listener)
-        .acceptor(acceptor)
-        .http1_only();
+pub async fn serve(listener: TcpListener, readiness: Readiness, metrics: Metrics) -> io::Result<()> {
+    let acceptor = PlainAcceptor { connections: Connections::at_most(MAX_CONNECTIONS, None) };
+    let mut server = axum_server::Server::<SocketAddr>::from_listener(listener).acceptor(acceptor).http1_only();
     server.http_builder().http1().header_read_timeout(IDLE);
     let server = server.first_request_timeout(IDLE);
-    server
-        .serve(router(readiness, metrics).into_make_service())
-        .await
+    server.serve(router(readiness, metrics).into_make_service()).await
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    let status = if admin.readiness.is_ready() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if admin.readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, admin.readiness.text())
 }
 

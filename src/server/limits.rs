@@ -71,16 +71,8 @@ impl Turned {
                 "overloaded",
                 "foureyes answers as many requests as it can; try again",
             ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "a review may have at most 7 MiB",
-            ),
-            Self::SlowBody => (
-                StatusCode::REQUEST_TIMEOUT,
-                "slow_body",
-                "the body did not arrive in time",
-            ),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a review may have at most 7 MiB"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not arrive in time"),
             Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body", "the body broke off"),
         }
     }
@@ -90,8 +82,7 @@ impl IntoResponse for Turned {
     fn into_response(self) -> Response {
         let (status, code, message) = self.parts();
         let body = json!({ "code": code, "message": message }).to_string();
-        let mut response =
-            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if self == Self::Overloaded {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -142,9 +133,7 @@ async fn read_body(
         return Err(Turned::TooLarge);
     }
     // One allocation for what is usual; an announced size alone does not get more than that.
-    let expected = announced
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .unwrap_or(0);
+    let expected = announced.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
     let mut first: Option<Bytes> = None;
     let mut whole = Vec::new();
     let mut seen = 0_usize;

@@ -2,11 +2,15 @@
 
 mod accept;
 pub mod admin;
+pub mod controller;
 pub mod limits;
+pub mod material;
+pub mod process;
 pub mod readiness;
 pub mod serve;
 pub mod shutdown;
 pub mod tls;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

@@ -21,13 +21,8 @@ pub struct Condition {
 impl Readiness {
     /// Adds a condition that does not hold yet. `name` is a short fixed phrase such as `indexes synced`.
     pub fn condition(&self, name: &'static str) -> Condition {
-        self.conditions()
-            .entry(name)
-            .or_insert_with(|| Some("not yet".to_owned()));
-        Condition {
-            readiness: self.clone(),
-            name,
-        }
+        self.conditions().entry(name).or_insert_with(|| Some("not yet".to_owned()));
+        Condition { readiness: self.clone(), name }
     }
 
     /// Whether every condition holds.
@@ -57,9 +52,7 @@ impl Readiness {
 
     /// A panic elsewhere leaves the map whole, so a poisoned lock is read on.
     fn conditions(&self) -> MutexGuard<'_, BTreeMap<&'static str, Option<String>>> {
-        self.conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,15 +68,12 @@ impl Condition {
     }
 
     fn set(&self, missing: Option<String>) {
-        let before = self
-            .readiness
-            .conditions()
-            .insert(self.name, missing.clone());
+        let before = self.readiness.conditions().insert(self.name, missing.clone());
         if before.as_ref() != Some(&missing) {
             match missing {
                 None => tracing::info!(condition = self.name, "condition holds"),
                 Some(missing) => {
-                    tracing::warn!(condition = self.name, missing, "condition does not hold")
+                    tracing::warn!(condition = self.name, missing, "condition does not hold");
                 }
             }
         }

@@ -83,11 +83,7 @@ pub async fn serve(
         .first_request_timeout(IDLE)
         .accept_error_handler(move |_, error| counted.connection_refused(reason(error)));
     let builder = server.http_builder();
-    builder
-        .http1()
-        .header_read_timeout(IDLE)
-        .max_buf_size(READ_BUFFER)
-        .keep_alive(true);
+    builder.http1().header_read_timeout(IDLE).max_buf_size(READ_BUFFER).keep_alive(true);
     builder
         .http2()
         .max_concurrent_streams(STREAMS)
@@ -133,9 +129,7 @@ fn reason(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::QuotaExceeded => "too_many",
         io::ErrorKind::TimedOut => "timeout",
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe => "hung_up",
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "hung_up",
         _ => "tls",
     }
 }

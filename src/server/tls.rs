@@ -67,25 +67,18 @@ impl ServingCertificate {
     /// get the new certificate, open connections live on. On an error what was in use stays in use.
     pub fn replace(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<bool, TlsError> {
         let digest = content_digest(chain_pem, key_pem);
-        if self
-            .in_use()
-            .as_ref()
-            .is_some_and(|in_use| in_use.digest == digest)
-        {
+        if self.in_use().as_ref().is_some_and(|in_use| in_use.digest == digest) {
             return Ok(false);
         }
         let chain = certificates(chain_pem).map_err(TlsError::Certificate)?;
-        let leaf = chain
-            .first()
-            .ok_or_else(|| TlsError::Certificate("no CERTIFICATE block".to_owned()))?;
+        let leaf = chain.first().ok_or_else(|| TlsError::Certificate("no CERTIFICATE block".to_owned()))?;
         let validity = validity(leaf).map_err(TlsError::Certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| TlsError::Key)?;
         let key = ring::sign::any_supported_type(&key).map_err(|_| TlsError::Key)?;
         let pair = CertifiedKey::new(chain, key);
         pair.keys_match().map_err(|_| TlsError::Mismatch)?;
         self.pair.store(Some(Arc::new(pair)));
-        *self.in_use.write().unwrap_or_else(PoisonError::into_inner) =
-            Some(InUse { digest, validity });
+        *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Some(InUse { digest, validity });
         Ok(true)
     }
 
@@ -129,17 +122,12 @@ impl ClientAuthority {
     pub fn new(ca_pem: &[u8], names: Vec<String>) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for ca in certificates(ca_pem).map_err(TlsError::ClientCa)? {
-            roots
-                .add(ca)
-                .map_err(|e| TlsError::ClientCa(e.to_string()))?;
+            roots.add(ca).map_err(|e| TlsError::ClientCa(e.to_string()))?;
         }
         if roots.is_empty() {
             return Err(TlsError::ClientCa("no CERTIFICATE block".to_owned()));
         }
-        Ok(Self {
-            roots: Arc::new(roots),
-            names: names.into(),
-        })
+        Ok(Self { roots: Arc::new(roots), names: names.into() })
     }
 }
 
@@ -153,14 +141,11 @@ pub struct ServerTls {
 impl ServerTls {
     /// TLS 1.2 and 1.3, `h2` and `http/1.1`. A caller without a certificate is let in even where `clients` is given, so
     /// that probes and health tools keep working; what it may do there is decided by its [`CallerAuth`].
-    pub fn new(
-        certificate: Arc<ServingCertificate>,
-        clients: Option<ClientAuthority>,
-    ) -> Result<Self, TlsError> {
+    pub fn new(certificate: Arc<ServingCertificate>, clients: Option<ClientAuthority>) -> Result<Self, TlsError> {
         // Named, never the process default: two providers in one build would make the default a matter of luck.
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
         let mut client_names = None;
         let builder = match clients {
             None => builder.with_no_client_auth(),
@@ -175,10 +160,7 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            client_names,
-        })
+        Ok(Self { config: Arc::new(config), client_names })
     }
 
     /// What `peer`, the chain that the handshake has already verified, says about the caller.
@@ -195,12 +177,8 @@ impl ServerTls {
 
 fn has_a_name(leaf: &CertificateDer<'_>, names: &[String]) -> bool {
     let wanted = |name: &str| names.iter().any(|n| n == name);
-    let common_name = x509_parser::parse_x509_certificate(leaf).is_ok_and(|(_, parsed)| {
-        parsed
-            .subject()
-            .iter_common_name()
-            .any(|cn| cn.as_str().is_ok_and(wanted))
-    });
+    let common_name = x509_parser::parse_x509_certificate(leaf)
+        .is_ok_and(|(_, parsed)| parsed.subject().iter_common_name().any(|cn| cn.as_str().is_ok_and(wanted)));
     common_name
         || names.iter().any(|name| {
             let Ok(name) = rustls_pki_types::ServerName::try_from(name.as_str()) else {
@@ -213,21 +191,13 @@ fn has_a_name(leaf: &CertificateDer<'_>, names: &[String]) -> bool {
 
 /// All certificates of a PEM text.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|e| e.to_string())
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| e.to_string())
 }
 
 fn validity(certificate: &CertificateDer<'_>) -> Result<Validity, String> {
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(certificate).map_err(|e| e.to_string())?;
-    let second = |t: x509_parser::time::ASN1Time| {
-        Timestamp::from_second(t.timestamp()).map_err(|e| e.to_string())
-    };
-    Ok(Validity {
-        not_before: second(parsed.validity().not_before)?,
-        not_after: second(parsed.validity().not_after)?,
-    })
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|e| e.to_string())?;
+    let second = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|e| e.to_string());
+    Ok(Validity { not_before: second(parsed.validity().not_before)?, not_after: second(parsed.validity().not_after)? })
 }
 
 fn content_digest(chain: &[u8], key: &[u8]) -> Vec<u8> {

@@ -1,0 +1,47 @@
+//! Reads the command line and starts one part.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use axum::Router;
+use clap::Parser;
+use foureyes::cluster::client::controller_client;
+use foureyes::config::{Cli, Command};
+use foureyes::server::process::Process;
+use foureyes::server::{controller, webhook};
+use foureyes::{clock::Clock, keys, manifests, verify};
+
+fn main() -> ExitCode {
+    // Only fails if there is one already, and nothing ran before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    start(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("foureyes: {error}");
+        ExitCode::from(2)
+    })
+}
+
+#[tokio::main]
+async fn start(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
+    match cli.command {
+        Command::Webhook(args) => {
+            let process = Process::begin(&cli.log)?;
+            webhook::run(&cli.namespace, &args, &process, async |_| Router::new()).await?;
+        }
+        Command::Controller(args) => {
+            let process = Process::begin(&cli.log)?;
+            controller::run(&cli.namespace, &args, &process, async |_| ()).await?;
+        }
+        Command::Keys(args) => {
+            let client = controller_client().await?;
+            let said = keys::run(&client, &cli.namespace, &args, &Clock::system()).await?;
+            print!("{said}");
+        }
+        Command::Verify(args) => {
+            let report = verify::run(&args)?;
+            print!("{}", report.text);
+            return Ok(ExitCode::from(u8::from(!report.all_valid)));
+        }
+        Command::Crds => print!("{}", manifests::crds::text()?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
