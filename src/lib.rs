@@ -1,5 +1,6 @@
 //! foureyes: keeps a team from hurting its own production Kubernetes cluster.
 
+pub mod admission;
 pub mod clock;
 pub mod cluster;
 pub mod config;

@@ -3,13 +3,12 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use axum::Router;
 use clap::Parser;
 use foureyes::cluster::client::controller_client;
 use foureyes::config::{Cli, Command};
 use foureyes::server::process::Process;
 use foureyes::server::{controller, webhook};
-use foureyes::{clock::Clock, keys, manifests, verify};
+use foureyes::{admission, clock::Clock, keys, manifests, verify};
 
 fn main() -> ExitCode {
     // Only fails if there is one already, and nothing ran before.
@@ -25,7 +24,7 @@ async fn start(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
         Command::Webhook(args) => {
             let process = Process::begin(&cli.log)?;
-            webhook::run(&cli.namespace, &args, &process, async |_| Router::new()).await?;
+            webhook::run(&cli.namespace, &args, &process, async |parts| admission::start(parts)).await?;
         }
         Command::Controller(args) => {
             let process = Process::begin(&cli.log)?;

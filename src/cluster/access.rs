@@ -42,8 +42,8 @@ impl Live {
         needed: &[(Author, Right)],
         namespace: &str,
     ) -> Result<Rights, ReadError> {
-        let answers: Vec<bool> = stream::iter(needed)
-            .map(|(author, right)| self.may(author, *right, namespace))
+        let answers: Vec<bool> = stream::iter(needed.to_vec())
+            .map(|(author, right)| async move { self.may(&author, right, namespace).await })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;

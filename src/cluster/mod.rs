@@ -5,6 +5,7 @@ pub mod apply;
 pub mod client;
 pub mod config_maps;
 pub mod events;
+pub mod feed;
 pub mod live;
 pub mod secrets;
 pub mod status;

@@ -74,7 +74,7 @@ const READ_CONFIG: Rule = Rule {
     group: "",
     resources: &["configmaps"],
     names: &[INSTALL_CONFIG, KEYS_CONFIG, STATE_CONFIG],
-    verbs: &["get"],
+    verbs: &["get", "list", "watch"],
     why: "how this installation starts, the public keys, and whether enforcement has begun",
 };
 const VIEW: Rule = Rule { why: "to see requests, sign-offs and policies", ..READ_KINDS };

@@ -1,0 +1,215 @@
+//! From wire objects to what decisions take.
+
+use std::collections::BTreeMap;
+
+use foureyes_core::api::{
+    APPROVED_BY, APPROVED_BY_RECORD, DeletionRequest, DeletionRequestStatus, METADATA_PREFIX, SignOff, Target,
+    TargetKind,
+};
+use foureyes_core::domain::inventory::{Claim, Controller};
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::scope::{AddedOwner, OwnMetadata};
+use foureyes_core::domain::speaking::Annotation;
+use foureyes_core::reason::Code;
+use kube::api::ObjectMeta;
+use serde::Deserialize;
+
+use super::review::{Metadata, Object, Request, Text};
+
+/// A review that lacks what its operation always has, or carries what can't be read.
+pub fn unreadable(what: &str) -> Refusal {
+    Refusal::new(Code::ReviewUnreadable, format!("the review could not be read: {what}"))
+}
+
+/// The object as it was.
+pub fn old<'r, 'a>(request: &'r Request<'a>) -> Result<&'r Object<'a>, Refusal> {
+    request.old_object.as_ref().ok_or_else(|| unreadable("it has no oldObject"))
+}
+
+/// The object as it would be.
+pub fn new<'r, 'a>(request: &'r Request<'a>) -> Result<&'r Object<'a>, Refusal> {
+    request.object.as_ref().ok_or_else(|| unreadable("it has no object"))
+}
+
+fn required<'r>(text: Option<&'r Text<'_>>, what: &str) -> Result<&'r str, Refusal> {
+    text.map(|text| &**text).filter(|text| !text.is_empty()).ok_or_else(|| unreadable(what))
+}
+
+/// Name of an object: of the object itself, for collection deletes leave the request's empty (fact 13).
+pub fn name<'r>(object: &'r Object<'_>) -> Result<&'r str, Refusal> {
+    required(object.metadata.name.as_ref(), "the object has no name")
+}
+
+pub fn uid<'r>(object: &'r Object<'_>) -> Result<&'r str, Refusal> {
+    required(object.metadata.uid.as_ref(), "the object has no UID")
+}
+
+pub fn namespace<'r>(request: &'r Request<'_>) -> Result<&'r str, Refusal> {
+    required(request.namespace.as_ref(), "it has no namespace")
+}
+
+/// All labels.
+pub fn labels(metadata: &Metadata<'_>) -> BTreeMap<String, String> {
+    let labels = metadata.labels.iter().flatten();
+    labels.map(|(key, value)| (key.to_string(), value.as_deref().unwrap_or_default().to_owned())).collect()
+}
+
+/// Labels that begin with `foureyes.dev/`.
+fn own_labels(metadata: &Metadata<'_>) -> BTreeMap<String, String> {
+    let labels = metadata.labels.iter().flatten().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
+    labels.map(|(key, value)| (key.to_string(), value.as_deref().unwrap_or_default().to_owned())).collect()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClaimSpec<'a> {
+    #[serde(borrow, default)]
+    volume_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    storage_class_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    resources: Option<Resources<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Resources<'a> {
+    #[serde(borrow, default)]
+    requests: Option<BTreeMap<Text<'a>, Text<'a>>>,
+}
+
+fn parsed<'a, T: Deserialize<'a> + Default>(object: &Object<'a>) -> Result<T, Refusal> {
+    let Some(raw) = object.spec else { return Ok(T::default()) };
+    serde_json::from_str(raw.get()).map_err(|error| unreadable(&format!("spec: {error}")))
+}
+
+/// A claim, from the object of its review.
+pub fn claim(namespace: &str, object: &Object<'_>) -> Result<Claim, Refusal> {
+    let spec: ClaimSpec<'_> = parsed(object)?;
+    let meta = &object.metadata;
+    let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let size = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
+    Ok(Claim {
+        namespace: namespace.into(),
+        name: name(object)?.into(),
+        uid: uid(object)?.into(),
+        volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+        storage_class: spec.storage_class_name.as_deref().map(Into::into),
+        size: size.map(|size| (&**size).into()),
+        labels: own_labels(meta),
+        controller: owner.map(|owner| Controller {
+            group: owner.group().into(),
+            kind: (&*owner.kind).into(),
+            name: (&*owner.name).into(),
+        }),
+        going_since: going_since(meta)?,
+        approval_record: meta.annotations.get(APPROVED_BY_RECORD).map(Into::into),
+    })
+}
+
+/// The deletionTimestamp, if there is one.
+pub fn going_since(meta: &Metadata<'_>) -> Result<Option<jiff::Timestamp>, Refusal> {
+    let parse = |text: &Text<'_>| text.parse().map_err(|_| unreadable("deletionTimestamp"));
+    meta.deletion_timestamp.as_ref().map(parse).transpose()
+}
+
+#[derive(Default, Deserialize)]
+struct NamespaceSpec<'a> {
+    #[serde(borrow, default)]
+    finalizers: Option<Vec<Text<'a>>>,
+}
+
+/// Whether a namespace loses any of its `spec.finalizers`.
+pub fn namespace_loses_finalizer(old: &Object<'_>, new: &Object<'_>) -> Result<bool, Refusal> {
+    let (old, new): (NamespaceSpec<'_>, NamespaceSpec<'_>) = (parsed(old)?, parsed(new)?);
+    let kept = new.finalizers.unwrap_or_default();
+    Ok(old.finalizers.iter().flatten().any(|finalizer| !kept.contains(finalizer)))
+}
+
+/// Owners that the new object has and the old had not.
+pub fn added_owners(old: &Metadata<'_>, new: &Metadata<'_>) -> Vec<AddedOwner> {
+    let had = |uid: &str| old.owner_references.iter().flatten().any(|owner| &*owner.uid == uid);
+    let added = new.owner_references.iter().flatten().filter(|owner| !had(&owner.uid));
+    added
+        .map(|owner| AddedOwner {
+            group: owner.group().to_owned(),
+            kind: owner.kind.to_string(),
+            name: owner.name.to_string(),
+        })
+        .collect()
+}
+
+/// Finalizers that the old object had and the new has not.
+pub fn removed_finalizers<'r>(old: &'r Metadata<'_>, new: &Metadata<'_>) -> Vec<&'r str> {
+    let kept = |text: &Text<'_>| new.finalizers.iter().flatten().any(|other| other == text);
+    old.finalizers.iter().flatten().filter(|text| !kept(text)).map(|text| &**text).collect()
+}
+
+/// Metadata of our own objects that decides anything.
+pub fn own_metadata(meta: &Metadata<'_>) -> OwnMetadata {
+    let mut entries = own_labels(meta);
+    // A label and an annotation of one key are two things.
+    entries.extend(meta.annotations.0.iter().map(|(key, value)| (format!("{key}#annotation"), value.to_string())));
+    OwnMetadata {
+        owners: meta.owner_references.iter().flatten().map(|owner| owner.uid.to_string()).collect(),
+        finalizers: meta.finalizers.iter().flatten().map(ToString::to_string).collect(),
+        entries,
+    }
+}
+
+/// The approval annotation and its record.
+pub fn annotation<'r>(meta: &'r Metadata<'_>) -> Annotation<'r> {
+    Annotation { value: meta.annotations.get(APPROVED_BY), record: meta.annotations.get(APPROVED_BY_RECORD) }
+}
+
+/// What a deletion of this claim or namespace would be a target of.
+pub fn target(kind: TargetKind, namespace: Option<&str>, object: &Object<'_>) -> Result<Target, Refusal> {
+    Ok(Target {
+        api_version: "v1".to_owned(),
+        kind,
+        namespace: namespace.map(str::to_owned),
+        name: name(object)?.to_owned(),
+        uid: uid(object)?.to_owned(),
+    })
+}
+
+/// A request; its status is not part of a review's final object and is read live where it matters.
+pub fn deletion_request(object: &Object<'_>) -> Result<DeletionRequest, Refusal> {
+    Ok(DeletionRequest {
+        metadata: metadata(object),
+        spec: spec(object)?,
+        status: None::<DeletionRequestStatus>,
+    })
+}
+
+/// A sign-off.
+pub fn sign_off(object: &Object<'_>) -> Result<SignOff, Refusal> {
+    Ok(SignOff { metadata: metadata(object), spec: spec(object)? })
+}
+
+fn spec<'a, T: Deserialize<'a>>(object: &Object<'a>) -> Result<T, Refusal> {
+    let raw = object.spec.ok_or_else(|| unreadable("the object has no spec"))?;
+    serde_json::from_str(raw.get()).map_err(|error| unreadable(&format!("spec: {error}")))
+}
+
+fn metadata(object: &Object<'_>) -> ObjectMeta {
+    let meta = &object.metadata;
+    ObjectMeta {
+        name: meta.name.as_ref().map(ToString::to_string),
+        generate_name: meta.generate_name.as_ref().map(ToString::to_string),
+        uid: meta.uid.as_ref().map(ToString::to_string),
+        generation: meta.generation,
+        ..ObjectMeta::default()
+    }
+}
+
+/// A policy as the value that the index compiles from.
+pub fn policy(object: &Object<'_>) -> Result<serde_json::Value, Refusal> {
+    let spec: serde_json::Value = spec(object)?;
+    let generation = object.metadata.generation;
+    Ok(serde_json::json!({
+        "apiVersion": foureyes_core::api::API_VERSION,
+        "kind": "SafetyPolicy",
+        "metadata": {"name": name(object)?, "generation": generation},
+        "spec": spec,
+    }))
+}

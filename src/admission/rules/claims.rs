@@ -1,0 +1,50 @@
+//! UPDATE of claims: labels that exempt, owners that would collect, finalizers that protect, and the approval
+//! annotation, also through `/status` (facts 8, 17, 22; bypasses 12, 17, 23).
+
+use foureyes_core::api::TargetKind;
+use foureyes_core::domain::deletion::{Governance, is_data, scope, terminating};
+use foureyes_core::domain::scope::{claim_owned, claim_unfinalized, exempted};
+
+use super::{Scene, annotations};
+use crate::admission::confirm::unread;
+use crate::admission::input;
+use crate::admission::verdict::{Verdict, both, enforced};
+
+pub async fn updated(scene: &Scene<'_>) -> Verdict {
+    let namespace = input::namespace(scene.request)?;
+    let place = scene.namespace(namespace)?;
+    let policies = scene.index.policies();
+    let effective = match scope(policies, scene.index.is_started(), &place.labels)? {
+        Governance::Free(proof) => return Ok(proof.into()),
+        Governance::Governed(effective) => effective,
+    };
+    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
+    let (was, is) = (input::claim(namespace, old)?, input::claim(namespace, new)?);
+    let name = &*is.name;
+    let text = format!("{namespace}/{name}");
+    let labels = exempted(
+        policies,
+        &text,
+        (was.storage_class.as_deref(), &was.labels),
+        (is.storage_class.as_deref(), &is.labels),
+    );
+    let mut allowed = enforced(labels, &effective)?;
+    if !is_data(policies, &was) {
+        return Ok(allowed);
+    }
+    let owners = input::added_owners(&old.metadata, &new.metadata);
+    allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author), &effective)?);
+    let finalizers = input::removed_finalizers(&old.metadata, &new.metadata);
+    let unfinalized = claim_unfinalized(policies, namespace, name, &finalizers, scene.author);
+    allowed = both(allowed, enforced(unfinalized, &effective)?);
+    if annotations::unchanged(old, new) {
+        return Ok(allowed);
+    }
+    if is.going_since.is_some() {
+        return Ok(both(allowed, terminating().into()));
+    }
+    let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), new)?;
+    let inventory = scene.live.inventory_of_claim(&is).await.map_err(|error| unread(&error))?;
+    // What would be evidence is never only warned about.
+    Ok(both(allowed, annotations::written(scene, &target, &inventory).await?))
+}

@@ -1,0 +1,115 @@
+//! DELETE of claims and namespaces (design §5): one at a time or as a collection, at the root or in a cascade.
+
+use foureyes_core::api::{Target, TargetKind};
+use foureyes_core::domain::deletion::{
+    Governance, empty_namespace, govern_claim, is_data, not_requested, own_namespace, scope, terminating,
+};
+use foureyes_core::domain::inventory::{Claim, Inventory};
+use foureyes_core::domain::policy::Effective;
+use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::ready;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::reason::Code;
+
+use super::Scene;
+use crate::admission::confirm::{Confirmation, unread};
+use crate::admission::input;
+use crate::admission::verdict::{Verdict, enforced};
+
+/// A claim, alone or with others, by a person, a machine, or the namespace controller.
+pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
+    let namespace = input::namespace(scene.request)?;
+    let object = input::old(scene.request)?;
+    let claim = input::claim(namespace, object)?;
+    let place = scene.namespace(namespace)?;
+    let policies = scene.index.policies();
+    let governance =
+        govern_claim(policies, scene.index.is_started(), &place.labels, &claim, &scene.author.username)?;
+    let effective = match governance {
+        Governance::Free(proof) => return Ok(proof.into()),
+        Governance::Governed(effective) => effective,
+    };
+    let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
+    enforced(governed_claim(scene, &claim, &target, &place.uid, &effective).await, &effective)
+}
+
+async fn governed_claim(
+    scene: &Scene<'_>,
+    claim: &Claim,
+    target: &Target,
+    namespace_uid: &str,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let roots = scene.index.candidates(namespace_uid, true);
+    let own = scene.index.candidates(&claim.uid, false);
+    if roots.is_empty() && own.is_empty() {
+        return Err(nothing_known(claim, target, &scene.index.inventory_of_claim(claim)));
+    }
+    let confirmation = confirmation(scene, effective);
+    let inventory = scene.live.inventory_of_claim(claim).await.map_err(|error| unread(&error))?;
+    let cascade = if roots.is_empty() { Err(None) } else { confirmation.cascade(&roots, claim, &inventory).await };
+    let refused_in_cascade = match cascade {
+        Ok(proof) => return Ok(proof),
+        Err(refusal) => refusal,
+    };
+    let record = claim.approval_record.as_deref();
+    match confirmation.deletion(&own, target, record, &inventory, scene.author).await {
+        Ok(proof) => Ok(proof),
+        Err(refusal) => {
+            Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory)))
+        }
+    }
+}
+
+/// No request about this claim is known; it may carry an approval that the controller has yet to take up.
+fn nothing_known(claim: &Claim, target: &Target, inventory: &Inventory) -> Refusal {
+    if claim.approval_record.is_some() {
+        let sentence = format!("{} was not deleted: the approval on it is being taken up", target.text());
+        return Refusal::new(Code::NotYetExecutable, sentence).next("Try again in a moment with:", ready::delete(target));
+    }
+    not_requested(target, inventory)
+}
+
+fn confirmation<'a>(scene: &'a Scene<'_>, effective: &'a Effective) -> Confirmation<'a> {
+    Confirmation { live: scene.live, policies: scene.index.policies(), effective, now: scene.now }
+}
+
+/// A namespace: refused at the root, before anything in it is touched (fact 11, bypass 14).
+pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
+    let object = input::old(scene.request)?;
+    let name = input::name(object)?;
+    if input::going_since(&object.metadata)?.is_some() {
+        return Ok(terminating().into());
+    }
+    if scene.index.is_started() {
+        own_namespace(scene.own_namespace, name, &scene.author.groups)?;
+    }
+    let labels = input::labels(&object.metadata);
+    let effective = match scope(scene.index.policies(), scene.index.is_started(), &labels)? {
+        Governance::Free(proof) => return Ok(proof.into()),
+        Governance::Governed(effective) => effective,
+    };
+    let target = input::target(TargetKind::Namespace, None, object)?;
+    let record = input::annotation(&object.metadata).record;
+    enforced(governed_namespace(scene, &target, record, &effective).await, &effective)
+}
+
+async fn governed_namespace(
+    scene: &Scene<'_>,
+    target: &Target,
+    record: Option<&str>,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let policies = scene.index.policies();
+    let known = scene.index.inventory_of_namespace(&target.name, |claim| is_data(policies, claim));
+    let candidates = scene.index.candidates(&target.uid, false);
+    if !known.is_empty() && candidates.is_empty() {
+        return Err(not_requested(target, &known));
+    }
+    let live = scene.live.inventory_of_namespace(&target.name, policies).await.map_err(|error| unread(&error))?;
+    if let Some(proof) = empty_namespace(&live) {
+        return Ok(proof);
+    }
+    let confirmed = confirmation(scene, effective).deletion(&candidates, target, record, &live, scene.author).await;
+    confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, &live)))
+}

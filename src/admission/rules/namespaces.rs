@@ -1,0 +1,38 @@
+//! UPDATE of namespaces, also through `/status` and `/finalize`: what takes them out of production or out of a policy,
+//! owners, finalizers, and the approval annotation (facts 8, 19).
+
+use foureyes_core::api::TargetKind;
+use foureyes_core::domain::deletion::{Governance, scope, terminating};
+use foureyes_core::domain::scope::{namespace_finalized, namespace_owned, namespace_relabelled};
+
+use super::{Scene, annotations};
+use crate::admission::confirm::unread;
+use crate::admission::input;
+use crate::admission::verdict::{Verdict, both, enforced};
+
+pub async fn updated(scene: &Scene<'_>) -> Verdict {
+    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
+    let name = input::name(old)?;
+    let policies = scene.index.policies();
+    // Decided from the old object: selectors see the new labels (fact 19).
+    let (was, is) = (input::labels(&old.metadata), input::labels(&new.metadata));
+    let effective = match scope(policies, scene.index.is_started(), &was)? {
+        Governance::Free(proof) => return Ok(proof.into()),
+        Governance::Governed(effective) => effective,
+    };
+    let mut allowed = enforced(namespace_relabelled(policies, name, &was, &is, scene.author), &effective)?;
+    let owners = input::added_owners(&old.metadata, &new.metadata);
+    allowed = both(allowed, enforced(namespace_owned(policies, name, &owners, scene.author), &effective)?);
+    if input::namespace_loses_finalizer(old, new)? {
+        allowed = both(allowed, enforced(namespace_finalized(name, scene.author), &effective)?);
+    }
+    if annotations::unchanged(old, new) {
+        return Ok(allowed);
+    }
+    if input::going_since(&old.metadata)?.is_some() {
+        return Ok(both(allowed, terminating().into()));
+    }
+    let target = input::target(TargetKind::Namespace, None, new)?;
+    let inventory = scene.live.inventory_of_namespace(name, policies).await.map_err(|error| unread(&error))?;
+    Ok(both(allowed, annotations::written(scene, &target, &inventory).await?))
+}

@@ -1,0 +1,43 @@
+//! SafetyPolicies: a write that loosens any namespace's protection is refused (bypass 12).
+
+use foureyes_core::domain::policy::PolicySet;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::scope::{own_metadata, policy_written};
+use foureyes_core::index::policy_entry;
+use foureyes_core::reason::Code;
+
+use super::Scene;
+use crate::admission::input;
+use crate::admission::review::Operation;
+use crate::admission::verdict::Verdict;
+
+pub fn written(scene: &Scene<'_>) -> Verdict {
+    let request = scene.request;
+    let deleted = request.operation == Operation::Delete;
+    let object = if deleted { input::old(request)? } else { input::new(request)? };
+    let name = input::name(object)?;
+    let new = if deleted { None } else { Some(policy_entry(&input::policy(object)?)) };
+    let new = new.transpose().map_err(|policy| {
+        Refusal::new(Code::PolicyInvalid, format!("SafetyPolicy {name} was not written: {}", policy.why))
+            .next("See what each field takes with:", "kubectl explain safetypolicy.spec --recursive")
+    })?;
+    if let (Some(old), Some(new)) = (&request.old_object, &request.object) {
+        own_metadata("SafetyPolicy", name, &input::own_metadata(&old.metadata), &input::own_metadata(&new.metadata))?;
+    }
+    let before = before(scene, name)?;
+    let namespaces = scene.index.namespaces().map(|entry| (&*entry.name, &entry.labels));
+    let first_start = scene.is_controller() && !scene.index.is_started() && request.operation == Operation::Create;
+    Ok(policy_written(&before, name, new, namespaces, scene.author, first_start)?.into())
+}
+
+/// The set as it was, with this policy as the API server had it and not as the index may still have it.
+fn before(scene: &Scene<'_>, name: &str) -> Result<PolicySet, Refusal> {
+    let set = scene.index.policies();
+    match &scene.request.old_object {
+        Some(old) => Ok(match policy_entry(&input::policy(old)?) {
+            Ok(policy) => set.with(name, Some(policy)),
+            Err(unreadable) => set.with_undecodable(unreadable),
+        }),
+        None => Ok(set.with(name, None)),
+    }
+}

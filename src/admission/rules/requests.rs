@@ -1,0 +1,90 @@
+//! DeletionRequests: who may ask, and that what was asked stays as it was.
+
+use foureyes_core::api::{DeletionRequest, Target, TargetKind};
+use foureyes_core::domain::judgement::Right;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::scope::own_metadata;
+use foureyes_core::domain::speaking::{Speaker, request_created, request_deleted, usable};
+
+use super::Scene;
+use crate::admission::confirm::unread;
+use crate::admission::input;
+use crate::admission::verdict::Verdict;
+use crate::cluster::live::ReadError;
+
+pub async fn created(scene: &Scene<'_>) -> Verdict {
+    usable(scene.author)?;
+    let request = input::deletion_request(input::new(scene.request)?)?;
+    let target = &request.spec.target;
+    let namespace = target.rights_namespace();
+    let read = async {
+        let may_request = scene.live.may(scene.author, Right::Request, namespace).await?;
+        // Whoever may not ask is told nothing about the object.
+        let state = if may_request { target_state(scene, target).await? } else { None };
+        Ok((may_request, state, scene.live.key_ring().await?))
+    };
+    let (may_request, state, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
+    let speaker = Speaker {
+        author: scene.author,
+        dry_run: scene.dry_run(),
+        may_request,
+        may_approve: false,
+        open: scene.index.open_requests_of(&scene.author.username.to_lowercase()),
+        is_controller: scene.is_controller(),
+    };
+    let uid = state.as_ref().map(|state| state.uid.as_str());
+    Ok(request_created(&speaker, &request, uid, &ring, scene.now)?.into())
+}
+
+/// A target as it is now.
+pub struct TargetNow {
+    pub uid: String,
+    pub going: bool,
+}
+
+/// Reads a target live, by its name.
+pub async fn target_state(scene: &Scene<'_>, target: &Target) -> Result<Option<TargetNow>, ReadError> {
+    let metadata = match target.kind {
+        TargetKind::PersistentVolumeClaim => {
+            let namespace = target.namespace.as_deref().unwrap_or_default();
+            scene.live.claim(namespace, &target.name).await?.map(|claim| claim.metadata)
+        }
+        TargetKind::Namespace => scene.live.namespace(&target.name).await?.map(|namespace| namespace.metadata),
+    };
+    Ok(metadata.map(|meta| TargetNow {
+        uid: meta.uid.unwrap_or_default(),
+        going: meta.deletion_timestamp.is_some(),
+    }))
+}
+
+/// Whether exactly this target is being deleted.
+pub async fn is_going(scene: &Scene<'_>, target: &Target) -> Result<bool, Refusal> {
+    let state = target_state(scene, target).await.map_err(|error| unread(&error))?;
+    Ok(state.is_some_and(|state| state.uid == target.uid && state.going))
+}
+
+/// The schema keeps the spec as it was; owners, finalizers and our own metadata are kept here.
+pub fn updated(scene: &Scene<'_>, kind: &str) -> Verdict {
+    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
+    let name = input::name(old)?;
+    let (was, is) = (input::own_metadata(&old.metadata), input::own_metadata(&new.metadata));
+    Ok(own_metadata(kind, name, &was, &is)?.into())
+}
+
+pub async fn deleted(scene: &Scene<'_>) -> Verdict {
+    let old = input::deletion_request(input::old(scene.request)?)?;
+    let name = old.metadata.name.as_deref().unwrap_or_default();
+    let live = scene.live.request(name).await.map_err(|error| unread(&error))?;
+    let request: DeletionRequest = live.filter(|live| live.metadata.uid == old.metadata.uid).unwrap_or(old);
+    let namespace = request.spec.target.rights_namespace();
+    let may = async |right| scene.live.may(scene.author, right, namespace).await.map_err(|error| unread(&error));
+    let speaker = Speaker {
+        author: scene.author,
+        dry_run: scene.dry_run(),
+        may_request: may(Right::Request).await?,
+        may_approve: may(Right::Approve).await?,
+        open: 0,
+        is_controller: scene.is_controller(),
+    };
+    Ok(request_deleted(&speaker, &request, is_going(scene, &request.spec.target).await?)?.into())
+}
