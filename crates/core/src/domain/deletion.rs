@@ -98,6 +98,11 @@ pub fn empty_namespace(live: &Inventory) -> Option<Proof> {
     live.is_empty().then(|| Proof::not_governed(NotGoverned::Empty))
 }
 
+/// An object with a deletionTimestamp is going already: nothing that is asked of it now changes that.
+pub const fn terminating() -> Proof {
+    Proof::not_governed(NotGoverned::AlreadyGoing)
+}
+
 /// In Warn a refusal becomes an allow that says what would have been refused.
 pub const fn warned(_refusal: &Refusal) -> Proof {
     Proof::not_governed(NotGoverned::Warned)

@@ -63,6 +63,14 @@ impl PolicySet {
         Self::new(others.chain(policy).collect(), undecodable)
     }
 
+    /// This set with one policy that can't be read.
+    #[must_use]
+    pub fn with_undecodable(&self, policy: Undecodable) -> Self {
+        let mut set = self.with(&policy.name, None);
+        set.undecodable.push(policy);
+        Self::new(set.compiled, set.undecodable)
+    }
+
     /// Whether a namespace with these labels is production: unless its label or the first matching rule says otherwise.
     pub fn is_production(&self, labels: &BTreeMap<String, String>) -> bool {
         if labels.get(ENVIRONMENT_LABEL).is_some_and(|value| value == NON_PRODUCTION) {
