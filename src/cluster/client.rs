@@ -29,8 +29,16 @@ pub enum CallError {
     #[error("the API server did not answer within {0:?}")]
     Deadline(Duration),
     /// An answer that says no, or a connection that broke.
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Api(#[from] kube::Error),
+}
+
+/// The API server's own sentence; kube's text would repeat it in a dump of the whole answer.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl CallError {
@@ -106,23 +114,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_ends_at_its_deadline() {
         let never = std::future::pending::<Result<(), kube::Error>>();
-        let error = with_deadline(Duration::from_secs(2), never)
-            .await
-            .unwrap_err();
+        let error = with_deadline(Duration::from_secs(2), never).await.unwrap_err();
         assert_eq!(error.class(), "deadline");
         assert_eq!(error.to_string(), "the API server did not answer within 2s");
     }
 
     #[test]
     fn answers_have_classes() {
-        let answer = |code| {
-            CallError::Api(kube::Error::Api(
-                Status::failure("no", "No").with_code(code).boxed(),
-            ))
-        };
+        let answer = |code| CallError::Api(kube::Error::Api(Status::failure("no", "No").with_code(code).boxed()));
         assert!(answer(404).is_not_found());
         assert!(answer(409).is_conflict());
         assert_eq!(answer(403).class(), "forbidden");
+        assert_eq!(answer(403).to_string(), "no");
         assert_eq!(answer(503).class(), "server");
         assert_eq!(answer(400).class(), "refused");
     }

@@ -60,7 +60,7 @@ pub async fn keep_certificate(
 
 fn take_certificate(seen: &Seen, certificate: &ServingCertificate) -> Result<(), String> {
     let held = match seen {
-        Seen::Unread(None) => return Err("its Secret was not read yet".to_owned()),
+        Seen::Unread(None) => return Err("not yet".to_owned()),
         Seen::Unread(Some(class)) => return Err(format!("its Secret can't be read ({class})")),
         Seen::Absent => return Err("its Secret is missing".to_owned()),
         Seen::Present(held) => held,
@@ -99,7 +99,7 @@ pub async fn keep_sealing_key(mut seen: watch::Receiver<Seen>, slot: SealingKey,
 
 fn signing_key(seen: &Seen) -> Result<SigningKey, String> {
     match seen {
-        Seen::Unread(None) => Err("its Secret was not read yet".to_owned()),
+        Seen::Unread(None) => Err("not yet".to_owned()),
         Seen::Unread(Some(class)) => Err(format!("its Secret can't be read ({class})")),
         Seen::Absent => Err("there is none: run `foureyes keys`".to_owned()),
         Seen::Present(held) => {

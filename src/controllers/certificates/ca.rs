@@ -5,8 +5,7 @@ use std::time::Duration as StdDuration;
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -69,11 +68,8 @@ impl Certificate {
     }
 
     fn from_der(der: CertificateDer<'static>) -> Result<Self, CaError> {
-        let (_, parsed) =
-            x509_parser::parse_x509_certificate(&der).map_err(|_| CaError::Read("not X.509"))?;
-        let second = |second: i64| {
-            Timestamp::from_second(second).map_err(|_| CaError::Read("a date beyond time"))
-        };
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| CaError::Read("not X.509"))?;
+        let second = |second: i64| Timestamp::from_second(second).map_err(|_| CaError::Read("a date beyond time"));
         let mut names = BTreeSet::new();
         let alternative = parsed.subject_alternative_name();
         if let Some(san) = alternative.map_err(|_| CaError::Read("names"))? {
@@ -144,21 +140,14 @@ impl Authority {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         // Unlike names let a reader of the bundle tell the authorities apart.
-        let name = format!(
-            "foureyes webhook authority of {}",
-            now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        );
+        let name = format!("foureyes webhook authority of {}", now.strftime("%Y-%m-%dT%H:%M:%SZ"));
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_life(&mut params, now, span_end(now, CA_LIFE)?)?;
         let certificate = Certificate::from_der(params.self_signed(&key)?.into())?;
-        Ok(Self {
-            certificate,
-            key_pem: key.serialize_pem(),
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { certificate, key_pem: key.serialize_pem(), issuer: Issuer::new(params, key) })
     }
 
     /// The one that was written down, if certificate and key belong together.
@@ -169,11 +158,7 @@ impl Authority {
             return Err(CaError::Read("the key is not the certificate's"));
         }
         let key = KeyPair::from_pem(key_pem)?;
-        Ok(Self {
-            issuer: Issuer::from_ca_cert_der(&certificate.der, key)?,
-            certificate,
-            key_pem: key_pem.to_owned(),
-        })
+        Ok(Self { issuer: Issuer::from_ca_cert_der(&certificate.der, key)?, certificate, key_pem: key_pem.to_owned() })
     }
 
     /// A serving certificate for `names` that lives [`LEAF_LIFE`], but no longer than this authority.
@@ -181,9 +166,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())?;
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "foureyes webhook");
+        params.distinguished_name.push(DnType::CommonName, "foureyes webhook");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -203,9 +186,7 @@ pub fn serving_names(namespace: &str, extra: &[String]) -> Result<BTreeSet<Strin
     for name in extra {
         let text = match name.parse::<std::net::IpAddr>() {
             Ok(address) => address.to_string(),
-            Err(_) if rustls_pki_types::DnsName::try_from(name.as_str()).is_ok() => {
-                name.to_ascii_lowercase()
-            }
+            Err(_) if rustls_pki_types::DnsName::try_from(name.as_str()).is_ok() => name.to_ascii_lowercase(),
             Err(_) => return Err(CaError::Name(name.clone())),
         };
         names.insert(text);
@@ -232,9 +213,7 @@ fn name_text(name: &GeneralName<'_>) -> Option<String> {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
             Ok(four) => Some(std::net::IpAddr::from(four).to_string()),
-            Err(_) => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|sixteen| std::net::IpAddr::from(sixteen).to_string()),
+            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|sixteen| std::net::IpAddr::from(sixteen).to_string()),
         },
         _ => None,
     }

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -34,28 +32,15 @@ struct Entry {
 pub async fn read(client: &Client) -> Result<Vec<Configuration>, CallError> {
     let mut found = Vec::new();
     for (name, resource) in [
-        (
-            "foureyes-stamp",
-            ApiResource::erase::<MutatingWebhookConfiguration>(&()),
-        ),
-        (
-            "foureyes-guard",
-            ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
-        ),
+        ("foureyes-stamp", ApiResource::erase::<MutatingWebhookConfiguration>(&())),
+        ("foureyes-guard", ApiResource::erase::<ValidatingWebhookConfiguration>(&())),
     ] {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         let Some(object) = with_deadline(CALL, api.get_opt(name)).await? else {
-            tracing::warn!(
-                configuration = name,
-                "there is no such webhook configuration"
-            );
+            tracing::warn!(configuration = name, "there is no such webhook configuration");
             continue;
         };
-        found.push(Configuration {
-            name,
-            entries: entries(&object.data),
-            resource,
-        });
+        found.push(Configuration { name, entries: entries(&object.data), resource });
     }
     Ok(found)
 }
@@ -77,9 +62,7 @@ impl Configuration {
     /// The PEM text that each entry trusts; empty where there is none, or none that can be decoded.
     pub fn bundles(&self) -> impl Iterator<Item = Vec<u8>> {
         let decoded = |bundle: &String| STANDARD.decode(bundle).ok();
-        self.entries
-            .iter()
-            .map(move |entry| entry.bundle.as_ref().and_then(decoded).unwrap_or_default())
+        self.entries.iter().map(move |entry| entry.bundle.as_ref().and_then(decoded).unwrap_or_default())
     }
 
     /// Makes every entry trust `bundle`, a PEM text, if one does not yet; `true` if it wrote. An entry that was renamed
@@ -95,10 +78,7 @@ impl Configuration {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &self.resource);
         let patch = Patch::Json::<()>(patch);
         with_deadline(CALL, api.patch(self.name, &PatchParams::default(), &patch)).await?;
-        tracing::info!(
-            configuration = self.name,
-            "the webhook configuration trusts the authority"
-        );
+        tracing::info!(configuration = self.name, "the webhook configuration trusts the authority");
         Ok(true)
     }
 
@@ -110,8 +90,7 @@ impl Configuration {
         let mut operations = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
             let at = format!("/webhooks/{index}");
-            operations
-                .push(json!({ "op": "test", "path": format!("{at}/name"), "value": entry.name }));
+            operations.push(json!({ "op": "test", "path": format!("{at}/name"), "value": entry.name }));
             if differs(&entry) {
                 let path = format!("{at}/clientConfig/caBundle");
                 operations.push(json!({ "op": "add", "path": path, "value": bundle }));

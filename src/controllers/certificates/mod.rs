@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::ca::{Authority, CaError, Certificate, serving_names};
 use self::configurations::Configuration;
-use self::plan::{Facts, Serving, bundle, plan};
+use self::plan::{Facts, Serving, bundle, plan, retired};
 use crate::clock;
 use crate::cluster::client::CallError;
 use crate::cluster::secrets::{self, Data, Held};
@@ -83,18 +83,12 @@ pub async fn pass(
     names: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<(), CertificatesError> {
-    let configurations =
-        configurations::read(client)
-            .await
-            .map_err(|source| CertificatesError::Call {
-                what: "the webhook configurations can't be read",
-                source,
-            })?;
+    let configurations = configurations::read(client)
+        .await
+        .map_err(|source| CertificatesError::Call { what: "the webhook configurations can't be read", source })?;
     let tls = secret(client, ns, TLS_SECRET).await?;
     if tls.annotations.contains_key(CERT_MANAGER) {
-        let foreign = tls
-            .value("ca.crt")
-            .ok_or(CertificatesError::NoForeignAuthority)?;
+        let foreign = tls.value("ca.crt").ok_or(CertificatesError::NoForeignAuthority)?;
         let text = String::from_utf8_lossy(foreign);
         return trust(client, &configurations, &text).await;
     }
@@ -113,12 +107,10 @@ async fn keep(
 ) -> Result<(), CertificatesError> {
     let certificate = |held: &Held, key: &str| Certificate::read(held.value(key)?).ok();
     let mut authority = authority(kept);
-    let mut previous = certificate(kept, "previous.crt");
+    let mut previous = kept.value("previous.crt").and_then(|pem| Certificate::read_all(pem).ok()).unwrap_or_default();
     let serving_authority = certificate(tls, "ca.crt");
     let serving = certificate(tls, "tls.crt").filter(|leaf| {
-        let key = tls
-            .value("tls.key")
-            .and_then(|key| std::str::from_utf8(key).ok());
+        let key = tls.value("tls.key").and_then(|key| std::str::from_utf8(key).ok());
         key.is_some_and(|key| leaf.has_key(key))
     });
     let trusted: Vec<Vec<Certificate>> = configurations
@@ -126,24 +118,23 @@ async fn keep(
         .flat_map(Configuration::bundles)
         .map(|bundle| Certificate::read_all(&bundle).unwrap_or_default())
         .collect();
-    let judge = |authority: Option<&Authority>, previous: Option<&Certificate>| {
-        let facts = Facts {
-            authority: authority.map(|authority| &authority.certificate),
-            previous,
-            serving: serving.as_ref(),
-            serving_authority: serving_authority.as_ref(),
-            trusted: &trusted,
-            names,
-        };
-        (plan(&facts, now), bundle(&facts, now))
+    let read = Facts {
+        authority: authority.as_ref().map(|authority| &authority.certificate),
+        previous: &previous,
+        serving: serving.as_ref(),
+        serving_authority: serving_authority.as_ref(),
+        trusted: &trusted,
+        names,
     };
-    let (due, mut wanted) = judge(authority.as_ref(), previous.as_ref());
+    let due = plan(&read, now);
+    let mut wanted = bundle(&read, now);
     if due.new_authority {
         let new = Authority::make(now)?;
-        previous = authority.take().map(|old| old.certificate).or(previous);
-        write_authority(client, ns, kept, &new, previous.as_ref()).await?;
+        previous = retired(&read, now);
+        write_authority(client, ns, kept, &new, &previous).await?;
+        wanted = new.certificate.pem.clone();
+        wanted.extend(previous.iter().map(|ca| ca.pem.as_str()));
         authority = Some(new);
-        wanted = judge(authority.as_ref(), previous.as_ref()).1;
     }
     trust(client, configurations, &wanted).await?;
     if due.serving == Serving::Issue
@@ -156,10 +147,7 @@ async fn keep(
 
 async fn secret(client: &Client, ns: &str, name: &'static str) -> Result<Held, CertificatesError> {
     let held = secrets::get(client, ns, name).await;
-    let held = held.map_err(|source| CertificatesError::Call {
-        what: "a Secret can't be read",
-        source,
-    })?;
+    let held = held.map_err(|source| CertificatesError::Call { what: "a Secret can't be read", source })?;
     held.ok_or(CertificatesError::NoSecret(name))
 }
 
@@ -173,11 +161,7 @@ fn authority(kept: &Held) -> Option<Authority> {
     read.ok()
 }
 
-async fn trust(
-    client: &Client,
-    configurations: &[Configuration],
-    bundle: &str,
-) -> Result<(), CertificatesError> {
+async fn trust(client: &Client, configurations: &[Configuration], bundle: &str) -> Result<(), CertificatesError> {
     for configuration in configurations {
         let written = configuration.trust(client, bundle).await;
         written.map_err(|source| CertificatesError::Call {
@@ -193,23 +177,16 @@ async fn write_authority(
     ns: &str,
     kept: &Held,
     new: &Authority,
-    previous: Option<&Certificate>,
+    previous: &[Certificate],
 ) -> Result<(), CertificatesError> {
-    let mut data = Data::from([
-        (
-            "ca.crt".to_owned(),
-            new.certificate.pem.clone().into_bytes(),
-        ),
+    let previous: String = previous.iter().map(|ca| ca.pem.as_str()).collect();
+    let data = Data::from([
+        ("previous.crt".to_owned(), previous.into_bytes()),
+        ("ca.crt".to_owned(), new.certificate.pem.clone().into_bytes()),
         ("ca.key".to_owned(), new.key_pem.clone().into_bytes()),
     ]);
-    if let Some(previous) = previous {
-        data.insert("previous.crt".to_owned(), previous.pem.clone().into_bytes());
-    }
     let written = secrets::update(client, ns, CA_SECRET, kept, &data).await;
-    written.map_err(|source| CertificatesError::Call {
-        what: "the authority can't be written",
-        source,
-    })?;
+    written.map_err(|source| CertificatesError::Call { what: "the authority can't be written", source })?;
     tracing::info!(not_after = %new.certificate.not_after, "made a new authority for the webhook");
     Ok(())
 }
@@ -226,16 +203,10 @@ async fn write_serving(
     let data = Data::from([
         ("tls.crt".to_owned(), leaf.certificate.pem.into_bytes()),
         ("tls.key".to_owned(), leaf.key_pem.into_bytes()),
-        (
-            "ca.crt".to_owned(),
-            authority.certificate.pem.clone().into_bytes(),
-        ),
+        ("ca.crt".to_owned(), authority.certificate.pem.clone().into_bytes()),
     ]);
     let written = secrets::update(client, ns, TLS_SECRET, tls, &data).await;
-    written.map_err(|source| CertificatesError::Call {
-        what: "the webhook's certificate can't be written",
-        source,
-    })?;
+    written.map_err(|source| CertificatesError::Call { what: "the webhook's certificate can't be written", source })?;
     tracing::info!(not_after = %leaf.certificate.not_after, "issued a new certificate for the webhook");
     Ok(())
 }

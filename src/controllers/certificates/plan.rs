@@ -9,13 +9,16 @@ use jiff::Timestamp;
 
 use super::ca::Certificate;
 
+/// Earlier authorities that are remembered; more than one only after an accident.
+const MAX_PREVIOUS: usize = 3;
+
 /// What was read at the beginning of a pass.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The authority in use, if its certificate and key can be read and belong together.
     pub authority: Option<&'a Certificate>,
-    /// The authority before it.
-    pub previous: Option<&'a Certificate>,
+    /// Earlier authorities, the latest first.
+    pub previous: &'a [Certificate],
     /// The certificate being served, if it can be read and its key belongs to it.
     pub serving: Option<&'a Certificate>,
     /// The authority that was stored beside the certificate being served.
@@ -51,14 +54,11 @@ pub fn plan(facts: &Facts<'_>, now: Timestamp) -> Plan {
     let new_authority = facts.authority.is_none_or(|ca| ca.is_due(now));
     let authorities: Vec<&Certificate> = known(facts).collect();
     // Nothing is lost by replacing what no handshake can succeed with.
-    let serves = facts
-        .serving
-        .is_some_and(|leaf| leaf.is_trusted_by(&authorities, now));
+    let serves = facts.serving.is_some_and(|leaf| leaf.is_trusted_by(&authorities, now));
     let serving = match (facts.serving, facts.authority) {
         _ if !serves => Serving::Issue,
         (Some(leaf), Some(ca)) if !new_authority => {
-            let good =
-                !leaf.is_due(now) && leaf.names == *facts.names && leaf.is_trusted_by(&[ca], now);
+            let good = !leaf.is_due(now) && leaf.names == *facts.names && leaf.is_trusted_by(&[ca], now);
             let trusted = facts.trusted.iter().all(|entry| entry.contains(ca));
             match (good, trusted) {
                 (true, _) => Serving::Keep,
@@ -69,10 +69,7 @@ pub fn plan(facts: &Facts<'_>, now: Timestamp) -> Plan {
         // The new authority is made in this pass, so nobody trusts it yet.
         _ => Serving::Wait,
     };
-    Plan {
-        new_authority,
-        serving,
-    }
+    Plan { new_authority, serving }
 }
 
 /// The text that every entry is to trust: the authority in use, the one before, and the one of the certificate being
@@ -88,9 +85,20 @@ pub fn bundle(facts: &Facts<'_>, now: Timestamp) -> String {
 }
 
 fn known<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Certificate> {
-    [facts.authority, facts.previous, facts.serving_authority]
-        .into_iter()
-        .flatten()
+    let now = facts.authority.into_iter().chain(facts.serving_authority);
+    now.chain(facts.previous)
+}
+
+/// What becomes of the earlier authorities when a new one is made: the one in use and the one being served join them,
+/// because a replica may go on serving an older certificate for a while; the expired and the oldest go.
+pub fn retired(facts: &Facts<'_>, now: Timestamp) -> Vec<Certificate> {
+    let mut kept: Vec<Certificate> = Vec::new();
+    for certificate in known(facts).filter(|ca| ca.holds_at(now)) {
+        if kept.len() < MAX_PREVIOUS && !kept.contains(certificate) {
+            kept.push(certificate.clone());
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -115,7 +123,7 @@ mod tests {
     /// What the controller keeps, with the pass of the real one but for the I/O.
     struct World {
         authority: Option<Authority>,
-        previous: Option<Certificate>,
+        previous: Vec<Certificate>,
         serving: Option<Certificate>,
         serving_authority: Option<Certificate>,
         trusted: Vec<Vec<Certificate>>,
@@ -126,7 +134,7 @@ mod tests {
         fn empty() -> Self {
             Self {
                 authority: None,
-                previous: None,
+                previous: Vec::new(),
                 serving: None,
                 serving_authority: None,
                 trusted: vec![vec![]; 3],
@@ -137,7 +145,7 @@ mod tests {
         fn facts(&self) -> Facts<'_> {
             Facts {
                 authority: self.authority.as_ref().map(|a| &a.certificate),
-                previous: self.previous.as_ref(),
+                previous: &self.previous,
                 serving: self.serving.as_ref(),
                 serving_authority: self.serving_authority.as_ref(),
                 trusted: &self.trusted,
@@ -148,7 +156,7 @@ mod tests {
         fn pass(&mut self, now: Timestamp) -> Plan {
             let plan = plan(&self.facts(), now);
             if plan.new_authority {
-                self.previous = self.authority.take().map(|a| a.certificate);
+                self.previous = retired(&self.facts(), now);
                 self.authority = Some(Authority::make(now).unwrap());
             }
             let bundle = Certificate::read_all(bundle(&self.facts(), now).as_bytes()).unwrap();
@@ -163,16 +171,11 @@ mod tests {
 
         fn handshake_works(&self, now: Timestamp) -> bool {
             let leaf = self.serving.as_ref().unwrap();
-            self.trusted
-                .iter()
-                .all(|entry| leaf.is_trusted_by(&entry.iter().collect::<Vec<_>>(), now))
+            self.trusted.iter().all(|entry| leaf.is_trusted_by(&entry.iter().collect::<Vec<_>>(), now))
         }
     }
 
-    const NOTHING: Plan = Plan {
-        new_authority: false,
-        serving: Serving::Keep,
-    };
+    const NOTHING: Plan = Plan { new_authority: false, serving: Serving::Keep };
 
     #[test]
     fn at_first_everything_is_made_at_once_and_then_nothing() {
@@ -205,15 +208,7 @@ mod tests {
         let mut world = World::empty();
         world.pass(start());
         let due = after_days(244);
-        world.serving = Some(
-            world
-                .authority
-                .as_ref()
-                .unwrap()
-                .issue(&names(), due)
-                .unwrap()
-                .certificate,
-        );
+        world.serving = Some(world.authority.as_ref().unwrap().issue(&names(), due).unwrap().certificate);
         let first = world.pass(due);
         assert_eq!((first.new_authority, first.serving), (true, Serving::Wait));
         assert_eq!(world.trusted[0].len(), 2);
@@ -221,10 +216,7 @@ mod tests {
         assert_eq!(plan(&world.facts(), due).serving, Serving::Wait);
         world.trusted[1] = bundle;
         let second = world.pass(due);
-        assert_eq!(
-            (second.new_authority, second.serving),
-            (false, Serving::Issue)
-        );
+        assert_eq!((second.new_authority, second.serving), (false, Serving::Issue));
         assert!(world.handshake_works(due));
     }
 
@@ -236,7 +228,12 @@ mod tests {
         let first = world.pass(after_days(1));
         assert_eq!((first.new_authority, first.serving), (true, Serving::Wait));
         assert!(world.handshake_works(after_days(1)));
+        let served = world.serving.clone();
         assert_eq!(world.pass(after_days(1)).serving, Serving::Issue);
+        assert!(world.handshake_works(after_days(1)));
+        // A replica that reads its Secret late still serves the old one.
+        assert_eq!(world.pass(after_days(1)), NOTHING);
+        world.serving = served;
         assert!(world.handshake_works(after_days(1)));
     }
 
@@ -250,8 +247,7 @@ mod tests {
         let woken = world.pass(after_days(400));
         assert_eq!((woken.new_authority, woken.serving), (true, Serving::Issue));
         assert!(world.handshake_works(after_days(400)));
-        let expired = world.previous.clone().unwrap();
-        assert!(!world.trusted[0].contains(&expired));
+        assert_eq!(world.trusted[0].len(), 1);
     }
 
     #[test]
@@ -275,10 +271,7 @@ mod tests {
 
     #[test]
     fn an_authority_is_read_back_and_a_strange_key_is_not() {
-        let (one, two) = (
-            Authority::make(start()).unwrap(),
-            Authority::make(start()).unwrap(),
-        );
+        let (one, two) = (Authority::make(start()).unwrap(), Authority::make(start()).unwrap());
         let pem = one.certificate.pem.as_bytes();
         let read = Authority::read(pem, one.key_pem.as_bytes()).unwrap();
         assert_eq!(read.certificate, one.certificate);
