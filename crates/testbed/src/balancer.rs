@@ -31,14 +31,9 @@ impl std::str::FromStr for Backend {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (serving, admin) = text
-            .split_once('/')
-            .ok_or("expected <serving port>/<admin port>")?;
+        let (serving, admin) = text.split_once('/').ok_or("expected <serving port>/<admin port>")?;
         let port = |text: &str| text.parse().map_err(|e| format!("port {text}: {e}"));
-        Ok(Self {
-            serving: port(serving)?,
-            admin: port(admin)?,
-        })
+        Ok(Self { serving: port(serving)?, admin: port(admin)? })
     }
 }
 
@@ -55,25 +50,14 @@ struct Target {
 
 /// Forwards `port` for ever.
 pub fn run(port: u16, backends: &[Backend]) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .during("starting the balancer")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().during("starting the balancer")?;
     runtime.block_on(LocalSet::new().run_until(serve(port, backends)))
 }
 
 async fn serve(port: u16, backends: &[Backend]) -> Result<()> {
     let address = loopback(port);
-    let listener = TcpListener::bind(address)
-        .await
-        .during(format!("listening on {address}"))?;
-    let targets: Rc<[Target]> = backends
-        .iter()
-        .map(|&backend| Target {
-            backend,
-            ready: Cell::new(false),
-        })
-        .collect();
+    let listener = TcpListener::bind(address).await.during(format!("listening on {address}"))?;
+    let targets: Rc<[Target]> = backends.iter().map(|&backend| Target { backend, ready: Cell::new(false) }).collect();
     for index in 0..targets.len() {
         let targets = Rc::clone(&targets);
         tokio::task::spawn_local(async move {
@@ -87,10 +71,7 @@ async fn serve(port: u16, backends: &[Backend]) -> Result<()> {
     }
     let mut turn = 0_usize;
     loop {
-        let (stream, _) = listener
-            .accept()
-            .await
-            .during(format!("listening on {address}"))?;
+        let (stream, _) = listener.accept().await.during(format!("listening on {address}"))?;
         turn = turn.wrapping_add(1);
         tokio::task::spawn_local(forward(stream, Rc::clone(&targets), turn));
     }
@@ -113,9 +94,7 @@ async fn forward(mut client: TcpStream, targets: Rc<[Target]>, turn: usize) {
 
 async fn is_ready(admin: u16) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(loopback(admin)).await?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;
     Ok(start.ends_with(b" 200"))

@@ -25,13 +25,8 @@ impl Binaries {
     /// `FOUREYES_BIN` names another foureyes.
     pub fn find() -> Result<Self> {
         let exe = env::current_exe().during("finding this program")?;
-        let testbed = if exe.file_name().is_some_and(|name| name == TESTBED) {
-            exe
-        } else {
-            build(&exe)?
-        };
-        let foureyes = env::var_os("FOUREYES_BIN")
-            .map_or_else(|| testbed.with_file_name("foureyes"), PathBuf::from);
+        let testbed = if exe.file_name().is_some_and(|name| name == TESTBED) { exe } else { build(&exe)? };
+        let foureyes = env::var_os("FOUREYES_BIN").map_or_else(|| testbed.with_file_name("foureyes"), PathBuf::from);
         Ok(Self { foureyes, testbed })
     }
 }
@@ -45,9 +40,7 @@ fn build(test: &Path) -> Result<PathBuf> {
         .ok_or_else(|| Error::Other(format!("{} was not built by cargo", test.display())))?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .args(["build", "--quiet", "--workspace", "--bins"])
-        .current_dir(root());
+    command.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(root());
     if folder.ends_with("release") {
         command.arg("--release");
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use foureyes_testbed::balancer::{self, Backend};
+use foureyes_testbed::supervisor::client::Supervisor;
 use foureyes_testbed::{Cluster, Error, Result, install, root, shop, story, supervisor};
 
 /// A real Kubernetes cluster on this machine, with foureyes, people and a small shop in it.
@@ -72,11 +73,7 @@ pub fn run() -> Result<()> {
         Part::Status => status(),
         Part::Supervise { dir, detached } => supervisor::run(&dir, detached),
         Part::Balance { port, backends } => balancer::run(port, &backends),
-        Part::Tether {
-            parent,
-            program,
-            args,
-        } => Err(supervisor::tether(parent, &program, &args)),
+        Part::Tether { parent, program, args } => Err(supervisor::tether(parent, &program, &args)),
     }
 }
 
@@ -107,25 +104,24 @@ fn up(bare: bool) -> Result<Cluster> {
 
 fn down() -> Result<()> {
     let dir = folder();
-    let Some(cluster) = Cluster::open(&dir, &say)? else {
+    let supervisor = Supervisor::of(&dir);
+    if !supervisor.alive() {
         say("no cluster runs here");
         return Ok(());
-    };
-    cluster.shut_down()?;
-    fs::remove_dir_all(&dir).map_err(|source| Error::Io {
-        what: format!("removing {}", dir.display()),
-        source,
-    })?;
+    }
+    supervisor.shut_down()?;
+    fs::remove_dir_all(&dir).map_err(|source| Error::Io { what: format!("removing {}", dir.display()), source })?;
     say("the cluster is gone");
     Ok(())
 }
 
 fn status() -> Result<()> {
-    let Some(cluster) = Cluster::open(&folder(), &say)? else {
+    let supervisor = Supervisor::of(&folder());
+    if !supervisor.alive() {
         say("no cluster runs here; `make up` starts one");
         return Ok(());
-    };
-    for process in cluster.supervisor().processes()? {
+    }
+    for process in supervisor.processes()? {
         let state = match (process.pid, process.ended) {
             (Some(pid), _) => format!("runs, pid {pid}"),
             (None, Some(how)) => format!("ended by itself: {how}"),

@@ -16,7 +16,6 @@ use crate::kubectl::{self, Output};
 use crate::process::Process;
 use crate::programs::Programs;
 use crate::supervisor::client::Supervisor;
-use crate::supervisor::protocol::Request;
 use crate::wait::{wait_for, wait_until};
 use crate::{install, people};
 
@@ -71,17 +70,13 @@ impl Cluster {
             fs::remove_dir_all(dir).at("removing", dir)?;
         }
         fs::create_dir_all(dir).at("making", dir)?;
-        let layout = Layout {
-            dir: dir.to_owned(),
-        };
+        let layout = Layout { dir: dir.to_owned() };
         let ports = Ports::choose()?;
         controlplane::write_files(&layout, &ports, &people::USERS)?;
         link(&layout.dir.join("bin"), &programs, &binaries)?;
         let path = dir.join(PORTS);
-        let text = serde_json::to_string_pretty(&ports).map_err(|source| Error::Json {
-            what: "writing the ports".into(),
-            source,
-        })?;
+        let text = serde_json::to_string_pretty(&ports)
+            .map_err(|source| Error::Json { what: "writing the ports".into(), source })?;
         fs::write(&path, text).at("writing", &path)?;
 
         say("starting etcd and kube-apiserver");
@@ -99,7 +94,7 @@ impl Cluster {
         wait_until("the supervisor", START, || cluster.supervisor.alive())?;
         if let Err(error) = cluster.run_control_plane(say) {
             // Half a cluster would be taken for a running one the next time.
-            let _ = cluster.shut_down();
+            let _ = cluster.supervisor.shut_down();
             return Err(error);
         }
         Ok(cluster)
@@ -113,14 +108,10 @@ impl Cluster {
         }
         let path = dir.join(PORTS);
         let text = fs::read(&path).at("reading", &path)?;
-        let ports = serde_json::from_slice(&text).map_err(|source| Error::Json {
-            what: path.display().to_string(),
-            source,
-        })?;
+        let ports =
+            serde_json::from_slice(&text).map_err(|source| Error::Json { what: path.display().to_string(), source })?;
         Ok(Some(Self {
-            layout: Layout {
-                dir: dir.to_owned(),
-            },
+            layout: Layout { dir: dir.to_owned() },
             ports,
             programs: Programs::ensure(say)?,
             binaries: Binaries::find()?,
@@ -184,18 +175,14 @@ impl Cluster {
 
     /// `kubectl apply` by the admin; the manifests as YAML or JSON.
     pub fn apply(&self, manifests: &str) -> Result<String> {
-        self.kubectl_with("admin", &["apply", "-f", "-"], Some(manifests))?
-            .success("kubectl apply -f -")
+        self.kubectl_with("admin", &["apply", "-f", "-"], Some(manifests))?.success("kubectl apply -f -")
     }
 
     /// A token of a ServiceAccount, good for as long as the cluster lives.
     pub fn token(&self, namespace: &str, account: &str) -> Result<String> {
         let args = ["-n", namespace, "create", "token", account, TOKEN_LIFE];
         let token = self.kubectl("admin", &args)?;
-        Ok(token
-            .success(&format!("kubectl {}", args.join(" ")))?
-            .trim()
-            .to_owned())
+        Ok(token.success(&format!("kubectl {}", args.join(" ")))?.trim().to_owned())
     }
 
     /// A new namespace whose name begins with `prefix`, ready for pods; its name.
@@ -209,17 +196,12 @@ impl Cluster {
         self.apply(&format!(
             r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{name}","labels":{label}}}}}"#
         ))?;
-        wait_for("the namespace's ServiceAccount", START, || {
-            self.has_account(&name)
-        })?;
+        wait_for("the namespace's ServiceAccount", START, || self.has_account(&name))?;
         Ok(name)
     }
 
     fn has_account(&self, namespace: &str) -> Result<Option<()>> {
-        let found = self.kubectl(
-            "admin",
-            &["-n", namespace, "get", "serviceaccount", "default"],
-        )?;
+        let found = self.kubectl("admin", &["-n", namespace, "get", "serviceaccount", "default"])?;
         Ok(found.ok().then_some(()))
     }
 
@@ -238,9 +220,7 @@ impl Cluster {
             Ok(ready.then_some(()))
         });
         waited.map_err(|error| match error {
-            Error::Timeout { .. } => {
-                Error::Other(format!("{error} to be ready; its last answer:\n{last}"))
-            }
+            Error::Timeout { .. } => Error::Other(format!("{error} to be ready; its last answer:\n{last}")),
             other => other,
         })
     }
@@ -274,13 +254,6 @@ impl Cluster {
         let path = self.layout.ca();
         fs::read_to_string(&path).at("reading", &path)
     }
-
-    /// Ends every program of the cluster and its supervisor.
-    pub fn shut_down(&self) -> Result<()> {
-        self.supervisor.done(&Request::Shutdown)?;
-        let socket = self.layout.dir.join(crate::supervisor::protocol::SOCKET);
-        wait_until("the programs to end", START, || !socket.exists())
-    }
 }
 
 impl Drop for Cluster {
@@ -313,20 +286,13 @@ fn supervise(binaries: &Binaries, dir: &Path, detached: bool) -> Result<Child> {
     } else {
         command.stdin(Stdio::piped());
     }
-    command
-        .stdout(log.try_clone().at("making", &path)?)
-        .stderr(log)
-        .spawn()
-        .at("starting", &binaries.testbed)
+    command.stdout(log.try_clone().at("making", &path)?).stderr(log).spawn().at("starting", &binaries.testbed)
 }
 
 /// Links to every program, so that one folder in PATH has them all.
 fn link(bin: &Path, programs: &Programs, binaries: &Binaries) -> Result<()> {
     fs::create_dir_all(bin).at("making", bin)?;
-    let own = [
-        ("foureyes", binaries.foureyes.clone()),
-        ("foureyes-testbed", binaries.testbed.clone()),
-    ];
+    let own = [("foureyes", binaries.foureyes.clone()), ("foureyes-testbed", binaries.testbed.clone())];
     for (name, path) in programs.all().chain(own) {
         let link = bin.join(name);
         symlink(&path, &link).at("linking", &link)?;

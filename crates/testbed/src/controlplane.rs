@@ -86,21 +86,9 @@ pub struct User {
 }
 
 const PROGRAM_USERS: [User; 3] = [
-    User {
-        file: "kube-controller-manager",
-        name: "system:kube-controller-manager",
-        group: None,
-    },
-    User {
-        file: "kube-scheduler",
-        name: "system:kube-scheduler",
-        group: None,
-    },
-    User {
-        file: "kwok",
-        name: "system:kwok",
-        group: None,
-    },
+    User { file: "kube-controller-manager", name: "system:kube-controller-manager", group: None },
+    User { file: "kube-scheduler", name: "system:kube-scheduler", group: None },
+    User { file: "kwok", name: "system:kwok", group: None },
 ];
 
 /// Writes certificates, keys, kubeconfigs and the API server's admission configuration.
@@ -117,13 +105,9 @@ pub fn write_files(layout: &Layout, ports: &Ports, people: &[User]) -> Result<()
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
     ];
-    ca.server("kube-apiserver", &names)?
-        .write(&layout.pki(), "apiserver")?;
+    ca.server("kube-apiserver", &names)?.write(&layout.pki(), "apiserver")?;
     let accounts = rcgen::KeyPair::generate()?;
-    pki::write_secret(
-        &layout.pki().join("service-accounts.key"),
-        &accounts.serialize_pem(),
-    )?;
+    pki::write_secret(&layout.pki().join("service-accounts.key"), &accounts.serialize_pem())?;
     let public = layout.pki().join("service-accounts.pub");
     fs::write(&public, accounts.public_key_pem()).at("writing", &public)?;
 
@@ -194,15 +178,9 @@ pub fn first(layout: &Layout, ports: &Ports, programs: &Programs) -> [Process; 2
                 ("tls-private-key-file", file("apiserver.key")),
                 ("client-ca-file", file("ca.crt")),
                 ("authorization-mode", "Node,RBAC".into()),
-                (
-                    "service-account-issuer",
-                    "https://kubernetes.default.svc".into(),
-                ),
+                ("service-account-issuer", "https://kubernetes.default.svc".into()),
                 ("service-account-key-file", file("service-accounts.pub")),
-                (
-                    "service-account-signing-key-file",
-                    file("service-accounts.key"),
-                ),
+                ("service-account-signing-key-file", file("service-accounts.key")),
                 ("service-cluster-ip-range", "10.96.0.0/16".into()),
                 ("admission-control-config-file", file("admission.yaml")),
                 // A loopback address can't be an endpoint of the Service `kubernetes`, and nobody here asks for it.
@@ -229,10 +207,7 @@ pub fn rest(layout: &Layout, programs: &Programs) -> Result<[Process; 3]> {
             &[
                 kubeconfig("kube-controller-manager"),
                 ("use-service-account-credentials", "true".into()),
-                (
-                    "service-account-private-key-file",
-                    file("service-accounts.key"),
-                ),
+                ("service-account-private-key-file", file("service-accounts.key")),
                 ("root-ca-file", file("ca.crt")),
                 ("leader-elect", "false".into()),
                 ("secure-port", "0".into()),
@@ -241,11 +216,7 @@ pub fn rest(layout: &Layout, programs: &Programs) -> Result<[Process; 3]> {
         process(
             programs,
             "kube-scheduler",
-            &[
-                kubeconfig("kube-scheduler"),
-                ("leader-elect", "false".into()),
-                ("secure-port", "0".into()),
-            ],
+            &[kubeconfig("kube-scheduler"), ("leader-elect", "false".into()), ("secure-port", "0".into())],
         ),
         process(programs, "kwok", &kwok),
     ])
@@ -255,10 +226,7 @@ fn process(programs: &Programs, name: &str, flags: &[(&str, String)]) -> Process
     Process {
         name: name.to_owned(),
         program: programs.path(name),
-        args: flags
-            .iter()
-            .map(|(flag, value)| format!("--{flag}={value}"))
-            .collect(),
+        args: flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect(),
         env: BTreeMap::new(),
     }
 }

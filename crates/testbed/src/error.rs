@@ -10,17 +10,9 @@ pub enum Error {
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error("`{command}` failed ({status}):\n{output}")]
-    Command {
-        command: String,
-        status: String,
-        output: String,
-    },
+    Command { command: String, status: String, output: String },
     #[error("{program} ended while it was starting; the end of {log}:\n{tail}", log = .log.display())]
-    Died {
-        program: String,
-        log: PathBuf,
-        tail: String,
-    },
+    Died { program: String, log: PathBuf, tail: String },
     #[error("after {} s still waiting for {what}", .limit.as_secs())]
     Timeout { what: String, limit: Duration },
     #[error("the supervisor says: {0}")]
@@ -28,15 +20,9 @@ pub enum Error {
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
     #[error("{what}: {source}")]
-    Json {
-        what: String,
-        source: serde_json::Error,
-    },
+    Json { what: String, source: serde_json::Error },
     #[error("{what}: {source}")]
-    Yaml {
-        what: String,
-        source: serde_yaml_ng::Error,
-    },
+    Yaml { what: String, source: serde_yaml_ng::Error },
     #[error("{0}")]
     Other(String),
 }
@@ -51,16 +37,10 @@ pub(crate) trait While<T> {
 
 impl<T> While<T> for io::Result<T> {
     fn during(self, what: impl Into<String>) -> Result<T> {
-        self.map_err(|source| Error::Io {
-            what: what.into(),
-            source,
-        })
+        self.map_err(|source| Error::Io { what: what.into(), source })
     }
 
     fn at(self, verb: &str, path: &Path) -> Result<T> {
-        self.map_err(|source| Error::Io {
-            what: format!("{verb} {}", path.display()),
-            source,
-        })
+        self.map_err(|source| Error::Io { what: format!("{verb} {}", path.display()), source })
     }
 }

@@ -27,27 +27,13 @@ pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
     say("installing foureyes from config/default");
     cluster.apply(&manifests(cluster)?)?;
     cluster
-        .kubectl(
-            "admin",
-            &[
-                "wait",
-                "--for=condition=Established",
-                "crd",
-                "--all",
-                "--timeout=60s",
-            ],
-        )?
+        .kubectl("admin", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?
         .success("kubectl wait --for=condition=Established crd --all")?;
 
     for part in ["keys", "controller", "webhook"] {
         let account = format!("foureyes-{part}");
         let token = cluster.token(NAMESPACE, &account)?;
-        people::write_token(
-            cluster,
-            &cluster.layout().program(&account),
-            &account,
-            token,
-        )?;
+        people::write_token(cluster, &cluster.layout().program(&account), &account, token)?;
     }
     say("making the sealing key");
     make_keys(cluster)?;
@@ -65,10 +51,8 @@ fn manifests(cluster: &Cluster) -> Result<String> {
         .success("kubectl kustomize config/default")?;
     let mut items = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(&rendered) {
-        let mut object = Value::deserialize(document).map_err(|source| Error::Yaml {
-            what: "reading config/default".into(),
-            source,
-        })?;
+        let mut object = Value::deserialize(document)
+            .map_err(|source| Error::Yaml { what: "reading config/default".into(), source })?;
         let kind = object["kind"].as_str().unwrap_or_default();
         if matches!(kind, "Deployment" | "Job" | "CronJob") {
             continue;
@@ -86,27 +70,17 @@ fn manifests(cluster: &Cluster) -> Result<String> {
 }
 
 fn by_url(config: &mut Value, port: u16) {
-    let path = config["service"]["path"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let path = config["service"]["path"].as_str().unwrap_or_default().to_owned();
     if let Some(config) = config.as_object_mut() {
         config.remove("service");
-        config.insert(
-            "url".into(),
-            format!("https://127.0.0.1:{port}{path}").into(),
-        );
+        config.insert("url".into(), format!("https://127.0.0.1:{port}{path}").into());
     }
 }
 
 /// What the Job does in a cluster with a kubelet.
 fn make_keys(cluster: &Cluster) -> Result<()> {
     let kubeconfig = cluster.layout().program("foureyes-keys");
-    let mut command = kubectl::command(
-        &cluster.binaries().foureyes,
-        &cluster.layout().dir,
-        &kubeconfig,
-    );
+    let mut command = kubectl::command(&cluster.binaries().foureyes, &cluster.layout().dir, &kubeconfig);
     command.arg("keys").env("FOUREYES_NAMESPACE", NAMESPACE);
     let output = kubectl::run(command, None)?;
     let log = cluster.supervisor().log("keys");
@@ -120,25 +94,11 @@ fn start(cluster: &Cluster) -> Result<()> {
     let client_ca = cluster.layout().webhook_client_ca().display().to_string();
     let webhook = |name: &str, port: &Backend| {
         let (listen, admin) = (local(port.serving), local(port.admin));
-        let args = [
-            "webhook",
-            "--listen",
-            &listen,
-            "--admin",
-            &admin,
-            "--client-ca",
-            &client_ca,
-        ];
+        let args = ["webhook", "--listen", &listen, "--admin", &admin, "--client-ca", &client_ca];
         foureyes(cluster, name, "foureyes-webhook", &args)
     };
     let admin = local(ports.controller_admin);
-    let args = [
-        "controller",
-        "--admin",
-        &admin,
-        "--serving-name",
-        "127.0.0.1",
-    ];
+    let args = ["controller", "--admin", &admin, "--serving-name", "127.0.0.1"];
     let processes = [
         balancer(cluster),
         foureyes(cluster, "controller", "foureyes-controller", &args)?,
@@ -166,18 +126,11 @@ fn foureyes(cluster: &Cluster, name: &str, account: &str, args: &[&str]) -> Resu
     if let Ok(filter) = std::env::var("RUST_LOG") {
         env.insert("RUST_LOG".into(), filter);
     }
-    Ok(Process {
-        name: name.to_owned(),
-        program,
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        env,
-    })
+    Ok(Process { name: name.to_owned(), program, args: args.iter().map(|arg| (*arg).to_owned()).collect(), env })
 }
 
 fn build_time(program: &Path) -> Result<String> {
-    let modified = fs::metadata(program)
-        .and_then(|meta| meta.modified())
-        .at("looking for", program)?;
+    let modified = fs::metadata(program).and_then(|meta| meta.modified()).at("looking for", program)?;
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(since.as_nanos().to_string())
 }
@@ -186,12 +139,7 @@ fn balancer(cluster: &Cluster) -> Process {
     let ports = cluster.ports();
     let mut args = vec!["balance".to_owned(), ports.balancer.to_string()];
     args.extend(ports.webhooks.iter().map(ToString::to_string));
-    Process {
-        name: "balancer".into(),
-        program: cluster.binaries().testbed.clone(),
-        args,
-        env: BTreeMap::new(),
-    }
+    Process { name: "balancer".into(), program: cluster.binaries().testbed.clone(), args, env: BTreeMap::new() }
 }
 
 /// Enforcement begins when the controller has made the policy `default` and filled in both caBundles.
@@ -204,18 +152,11 @@ fn wait_until_enforced(cluster: &Cluster) -> Result<()> {
         })
     };
     let bundle = "-o=jsonpath={.webhooks[0].clientConfig.caBundle}";
-    wait(
-        "the SafetyPolicy default",
-        &["get", "safetypolicies", "default", "-o=name"],
-    )?;
-    for (kind, name) in [
-        ("mutatingwebhookconfiguration", "foureyes-stamp"),
-        ("validatingwebhookconfiguration", "foureyes-guard"),
-    ] {
-        wait(
-            &format!("the caBundle of {name}"),
-            &["get", kind, name, bundle],
-        )?;
+    wait("the SafetyPolicy default", &["get", "safetypolicies", "default", "-o=name"])?;
+    for (kind, name) in
+        [("mutatingwebhookconfiguration", "foureyes-stamp"), ("validatingwebhookconfiguration", "foureyes-guard")]
+    {
+        wait(&format!("the caBundle of {name}"), &["get", kind, name, bundle])?;
     }
     Ok(())
 }

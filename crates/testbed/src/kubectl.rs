@@ -59,24 +59,16 @@ pub fn command(program: &Path, cluster: &Path, kubeconfig: &Path) -> Command {
 pub fn run(mut command: Command, stdin: Option<&str>) -> Result<Output> {
     let what = format!("running {}", Path::new(command.get_program()).display());
     let mut child = command
-        .stdin(if stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .during(&what)?;
     // Beside the reading, or two full pipes would wait for each other.
-    let writer = child
-        .stdin
-        .take()
-        .zip(stdin.map(str::to_owned))
-        .map(|(mut pipe, text)| {
-            // A program that ends without reading its input says why on its own.
-            thread::spawn(move || drop(pipe.write_all(text.as_bytes())))
-        });
+    let writer = child.stdin.take().zip(stdin.map(str::to_owned)).map(|(mut pipe, text)| {
+        // A program that ends without reading its input says why on its own.
+        thread::spawn(move || drop(pipe.write_all(text.as_bytes())))
+    });
     let output = child.wait_with_output().during(&what)?;
     if let Some(writer) = writer {
         let _ = writer.join();

@@ -21,11 +21,7 @@ pub const USERS: [User; 6] = [
 pub const ARGOCD: &str = "argocd";
 
 const fn person(name: &'static str, group: Option<&'static str>) -> User {
-    User {
-        file: name,
-        name,
-        group,
-    }
+    User { file: name, name, group }
 }
 
 /// Gives them their rights.
@@ -36,12 +32,7 @@ pub fn bind(cluster: &Cluster) -> Result<()> {
 }
 
 /// Writes a kubeconfig that holds one ServiceAccount's token and nothing else.
-pub fn write_token(
-    cluster: &Cluster,
-    path: &std::path::Path,
-    name: &str,
-    token: String,
-) -> Result<()> {
+pub fn write_token(cluster: &Cluster, path: &std::path::Path, name: &str, token: String) -> Result<()> {
     let url = cluster.ports().api_url();
     kubeconfig::write(path, &url, &cluster.ca()?, name, &Credential::Token(token))
 }

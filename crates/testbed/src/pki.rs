@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 use crate::error::{Result, While};
@@ -21,10 +21,7 @@ pub struct Identity {
 impl Identity {
     /// Writes `<name>.crt` and `<name>.key` into `dir`.
     pub fn write(&self, dir: &Path, name: &str) -> Result<()> {
-        let (certificate, key) = (
-            dir.join(format!("{name}.crt")),
-            dir.join(format!("{name}.key")),
-        );
+        let (certificate, key) = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
         fs::write(&certificate, &self.certificate).at("writing", &certificate)?;
         write_secret(&key, &self.key)
     }
@@ -49,10 +46,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
     pub fn certificate(&self) -> &str {
@@ -63,9 +57,7 @@ impl Authority {
     pub fn client(&self, user: &str, group: Option<&str>) -> Result<Identity> {
         let mut params = leaf(user, ExtendedKeyUsagePurpose::ClientAuth);
         if let Some(group) = group {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
+            params.distinguished_name.push(DnType::OrganizationName, group);
         }
         self.sign(&params)
     }
@@ -73,23 +65,16 @@ impl Authority {
     /// For a server on the loopback address.
     pub fn server(&self, name: &str, dns: &[&str]) -> Result<Identity> {
         let mut params = leaf(name, ExtendedKeyUsagePurpose::ServerAuth);
-        params
-            .subject_alt_names
-            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         for dns in dns {
-            params
-                .subject_alt_names
-                .push(SanType::DnsName((*dns).try_into()?));
+            params.subject_alt_names.push(SanType::DnsName((*dns).try_into()?));
         }
         self.sign(&params)
     }
 
     fn sign(&self, params: &CertificateParams) -> Result<Identity> {
         let key = KeyPair::generate()?;
-        Ok(Identity {
-            certificate: params.signed_by(&key, &self.issuer)?.pem(),
-            key: key.serialize_pem(),
-        })
+        Ok(Identity { certificate: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
     }
 }
 

@@ -14,12 +14,8 @@ const COUNT: u16 = 12_000;
 /// `N` different ports that nobody listens on.
 pub fn free<const N: usize>() -> Result<[u16; N]> {
     // Two clusters that start at once look from different places.
-    let clock = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.subsec_nanos());
-    let start = process::id()
-        .wrapping_mul(2_654_435_761)
-        .wrapping_add(clock);
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
+    let start = process::id().wrapping_mul(2_654_435_761).wrapping_add(clock);
     let offset = u16::try_from(start % u32::from(COUNT)).unwrap_or(0);
 
     let mut held: Vec<TcpListener> = Vec::with_capacity(N);
@@ -37,9 +33,6 @@ pub fn free<const N: usize>() -> Result<[u16; N]> {
     if held.len() == N {
         Ok(ports)
     } else {
-        Err(Error::Other(format!(
-            "no {N} free ports between {FIRST} and {}",
-            FIRST + COUNT
-        )))
+        Err(Error::Other(format!("no {N} free ports between {FIRST} and {}", FIRST + COUNT)))
     }
 }

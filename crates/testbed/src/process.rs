@@ -17,10 +17,7 @@ pub struct Process<'a> {
 
 impl<'a> Process<'a> {
     pub(crate) fn new(cluster: &'a Cluster, name: &str) -> Self {
-        Self {
-            cluster,
-            name: name.to_owned(),
-        }
+        Self { cluster, name: name.to_owned() }
     }
 
     /// SIGTERM, and SIGKILL if it has not ended after 30 s; returns when it is gone.
@@ -67,10 +64,7 @@ impl<'a> Process<'a> {
     /// Its process id while it runs.
     pub fn pid(&self) -> Result<Option<u32>> {
         let processes = self.cluster.supervisor().processes()?;
-        Ok(processes
-            .into_iter()
-            .find(|p| p.name == self.name)
-            .and_then(|p| p.pid))
+        Ok(processes.into_iter().find(|p| p.name == self.name).and_then(|p| p.pid))
     }
 
     pub fn log(&self) -> PathBuf {

@@ -19,16 +19,8 @@ const KWOK: &str = "sigs.k8s.io/kwok";
 const PROGRAMS: [(&str, &str, u32); 6] = [
     ("etcd", "go.etcd.io/etcd/server/v3", 15),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl", 30),
-    (
-        "kube-apiserver",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        200,
-    ),
-    (
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-        65,
-    ),
+    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 200),
+    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 65),
     ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 10),
     ("kwok", "sigs.k8s.io/kwok/cmd/kwok", 10),
 ];
@@ -46,9 +38,7 @@ pub struct Programs {
 impl Programs {
     /// Finds the programs, building first what is missing; `say` hears of every step that takes long.
     pub fn ensure(say: &dyn Fn(&str)) -> Result<Self> {
-        let assets = env::var_os("KUBEBUILDER_ASSETS")
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from);
+        let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|v| !v.is_empty()).map(PathBuf::from);
         if let Some(dir) = &assets
             && let Some(missing) = ENVTEST.iter().find(|p| !dir.join(p).is_file())
         {
@@ -57,10 +47,8 @@ impl Programs {
                 dir.display()
             )));
         }
-        let wanted: Vec<_> = PROGRAMS
-            .into_iter()
-            .filter(|(name, ..)| assets.is_none() || !ENVTEST.contains(name))
-            .collect();
+        let wanted: Vec<_> =
+            PROGRAMS.into_iter().filter(|(name, ..)| assets.is_none() || !ENVTEST.contains(name)).collect();
 
         let built = cache()?.join(format!("controlplane-{}", fingerprint()));
         fs::create_dir_all(&built).at("making", &built)?;
@@ -86,9 +74,7 @@ impl Programs {
 
     /// Every program with its place.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
-        PROGRAMS
-            .map(|(name, ..)| (name, self.path(name)))
-            .into_iter()
+        PROGRAMS.map(|(name, ..)| (name, self.path(name))).into_iter()
     }
 
     /// kwok's own Stage files: how its nodes, pods and volumes behave.
@@ -112,11 +98,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn cache() -> Result<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
+    let set = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     set("XDG_CACHE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .map(|dir| dir.join("foureyes"))
@@ -125,14 +107,8 @@ fn cache() -> Result<PathBuf> {
 
 /// Everything the binaries depend on, so that a change is built anew and nothing else is.
 fn fingerprint() -> String {
-    let hash = Sha256::new()
-        .chain_update(GO_MOD)
-        .chain_update(GO_SUM)
-        .chain_update(ldflags())
-        .finalize();
-    hash[..6]
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    let hash = Sha256::new().chain_update(GO_MOD).chain_update(GO_SUM).chain_update(ldflags()).finalize();
+    hash[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Without these the API server calls itself v0.0.0, and kubectl warns of a version skew.
@@ -145,9 +121,7 @@ fn ldflags() -> String {
     let mut parts = version.split('.');
     let (major, minor) = (parts.next().unwrap_or("0"), parts.next().unwrap_or("0"));
     let package = "k8s.io/component-base/version";
-    format!(
-        "-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-    )
+    format!("-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}")
 }
 
 fn build(built: &Path, wanted: &[(&str, &str, u32)], say: &dyn Fn(&str)) -> Result<()> {
@@ -158,12 +132,7 @@ fn build(built: &Path, wanted: &[(&str, &str, u32)], say: &dyn Fn(&str)) -> Resu
     removed.at("removing", &work)
 }
 
-fn build_in(
-    work: &Path,
-    built: &Path,
-    wanted: &[(&str, &str, u32)],
-    say: &dyn Fn(&str),
-) -> Result<()> {
+fn build_in(work: &Path, built: &Path, wanted: &[(&str, &str, u32)], say: &dyn Fn(&str)) -> Result<()> {
     fs::create_dir_all(work).at("making", work)?;
     for (name, text) in [("go.mod", GO_MOD), ("go.sum", GO_SUM)] {
         let path = work.join(name);
@@ -178,20 +147,8 @@ fn build_in(
         let began = Instant::now();
         let fresh = work.join(name);
         let flags = ldflags();
-        let args = [
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            "-ldflags",
-            &flags,
-            "-o",
-        ];
-        go(
-            work,
-            args.map(OsStr::new)
-                .into_iter()
-                .chain([fresh.as_os_str(), OsStr::new(package)]),
-        )?;
+        let args = ["build", "-mod=readonly", "-trimpath", "-ldflags", &flags, "-o"];
+        go(work, args.map(OsStr::new).into_iter().chain([fresh.as_os_str(), OsStr::new(package)]))?;
         fs::rename(&fresh, &target).at("moving", &fresh)?;
         say(&format!("built {name} in {} s", began.elapsed().as_secs()));
     }
@@ -208,11 +165,7 @@ fn copy_kwok_files(work: &Path, built: &Path) -> Result<()> {
     fs::create_dir_all(&stages).at("making", &stages)?;
     for (folder, prefix) in [("pod", "pod-"), ("node", "node-"), ("volume", "p")] {
         for file in files(&kustomize.join("stage").join(folder).join("fast"))? {
-            let name = file
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(prefix) {
                 copy(&file, &stages.join(name))?;
             }
@@ -220,14 +173,8 @@ fn copy_kwok_files(work: &Path, built: &Path) -> Result<()> {
     }
     let roles = work.join("roles");
     fs::create_dir_all(&roles).at("making", &roles)?;
-    copy(
-        &kustomize.join("rbac/role.yaml"),
-        &roles.join("controller.yaml"),
-    )?;
-    copy(
-        &kustomize.join("stage/volume/rbac/role.yaml"),
-        &roles.join("volume.yaml"),
-    )?;
+    copy(&kustomize.join("rbac/role.yaml"), &roles.join("controller.yaml"))?;
+    copy(&kustomize.join("stage/volume/rbac/role.yaml"), &roles.join("volume.yaml"))?;
     for folder in [roles, stages] {
         let target = built.join(folder.file_name().unwrap_or_default());
         if !target.is_dir() {
@@ -254,8 +201,7 @@ fn go<'a>(work: &Path, args: impl IntoIterator<Item = &'a OsStr>) -> Result<Stri
         .env_remove("GOARCH")
         .stdin(Stdio::null());
     let output = command.output().map_err(|source| Error::Io {
-        what: "the control plane is built with Go (1.26 or newer), and `go` could not be started"
-            .into(),
+        what: "the control plane is built with Go (1.26 or newer), and `go` could not be started".into(),
         source,
     })?;
     if output.status.success() {

@@ -31,19 +31,12 @@ fn create(cluster: &Cluster, namespace: &str, manifests: &str) -> Result<()> {
 }
 
 fn settle(cluster: &Cluster, namespace: &str) -> Result<()> {
-    wait(
-        cluster,
-        namespace,
-        &["deployment/web", "--for=condition=Available"],
-    )?;
+    wait(cluster, namespace, &["deployment/web", "--for=condition=Available"])?;
     let bound = "--for=jsonpath={.status.phase}=Bound";
     wait(cluster, namespace, &["pvc", "--all", bound])
 }
 
 fn wait(cluster: &Cluster, namespace: &str, what: &[&str]) -> Result<()> {
     let args = [&["-n", namespace, "wait", "--timeout=120s"], what].concat();
-    cluster
-        .kubectl("admin", &args)?
-        .success(&format!("kubectl {}", args.join(" ")))
-        .map(drop)
+    cluster.kubectl("admin", &args)?.success(&format!("kubectl {}", args.join(" "))).map(drop)
 }

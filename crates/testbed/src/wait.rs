@@ -8,21 +8,14 @@ use crate::error::{Error, Result};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `probe` until it gives a value, at most for `limit`. `what` completes the sentence "still waiting for …".
-pub fn wait_for<T>(
-    what: &str,
-    limit: Duration,
-    mut probe: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         if let Some(value) = probe()? {
             return Ok(value);
         }
         if Instant::now() >= end {
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                limit,
-            });
+            return Err(Error::Timeout { what: what.to_owned(), limit });
         }
         thread::sleep(PAUSE);
     }

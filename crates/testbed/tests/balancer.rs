@@ -32,11 +32,7 @@ impl Backend {
             for stream in admin.incoming() {
                 let mut stream = stream.unwrap();
                 let _ = stream.read(&mut [0; 1024]);
-                let code = if says.load(Ordering::SeqCst) {
-                    "200 OK"
-                } else {
-                    "503 Not"
-                };
+                let code = if says.load(Ordering::SeqCst) { "200 OK" } else { "503 Not" };
                 let _ = write!(stream, "HTTP/1.1 {code}\r\nContent-Length: 0\r\n\r\n");
             }
         });
@@ -61,11 +57,7 @@ struct Balancer {
 
 impl Balancer {
     fn new(backends: &[&Backend]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(env!("CARGO_BIN_EXE_foureyes-testbed"))
             .arg("balance")
             .arg(port.to_string())

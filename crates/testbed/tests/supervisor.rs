@@ -35,11 +35,7 @@ impl Bed {
             .unwrap();
         let supervisor = Supervisor::of(&dir);
         wait_until("the supervisor", LIMIT, || supervisor.alive()).unwrap();
-        Self {
-            dir,
-            child,
-            supervisor,
-        }
+        Self { dir, child, supervisor }
     }
 
     fn run(&self, name: &str, script: &str) -> u32 {
@@ -74,10 +70,7 @@ fn shell(name: &str, script: &str) -> Process {
 fn gone(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
-        .and_then(|stat| {
-            stat.rsplit_once(") ")
-                .map(|(_, rest)| rest.starts_with('Z'))
-        })
+        .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z')))
         .unwrap_or(true)
 }
 
@@ -91,10 +84,7 @@ const STUBBORN: &str = "trap '' TERM; while :; do sleep 1; done";
 #[test]
 fn its_standard_input_closing_ends_everything() {
     let mut bed = Bed::new("stdin");
-    let (polite, stubborn) = (
-        bed.run("polite", "exec sleep 600"),
-        bed.run("stubborn", STUBBORN),
-    );
+    let (polite, stubborn) = (bed.run("polite", "exec sleep 600"), bed.run("stubborn", STUBBORN));
     drop(bed.child.stdin.take());
     bed.child.wait().unwrap();
     assert!(gone(polite) && gone(stubborn));
@@ -104,16 +94,10 @@ fn its_standard_input_closing_ends_everything() {
 #[test]
 fn a_killed_supervisor_takes_its_programs_along() {
     let mut bed = Bed::new("killed");
-    let (polite, stubborn) = (
-        bed.run("polite", "exec sleep 600"),
-        bed.run("stubborn", STUBBORN),
-    );
+    let (polite, stubborn) = (bed.run("polite", "exec sleep 600"), bed.run("stubborn", STUBBORN));
     bed.child.kill().unwrap();
     bed.child.wait().unwrap();
-    wait_until("the programs to end", LIMIT, || {
-        gone(polite) && gone(stubborn)
-    })
-    .unwrap();
+    wait_until("the programs to end", LIMIT, || gone(polite) && gone(stubborn)).unwrap();
 }
 
 #[test]
@@ -143,17 +127,10 @@ fn a_program_is_paused_stopped_killed_and_started_again() {
     assert_ne!(first, second);
 
     bed.supervisor.done(&Request::Pause(named())).unwrap();
-    let stop = Request::Stop {
-        name: named(),
-        grace_ms: 10_000,
-    };
+    let stop = Request::Stop { name: named(), grace_ms: 10_000 };
     bed.supervisor.done(&stop).unwrap();
     assert!(gone(second), "SIGTERM reaches a paused program, too");
-    assert!(
-        bed.supervisor
-            .done(&Request::Start("nobody".into()))
-            .is_err()
-    );
+    assert!(bed.supervisor.done(&Request::Start("nobody".into())).is_err());
 }
 
 #[test]
@@ -168,13 +145,8 @@ fn run_again_replaces_only_what_changed() {
 #[test]
 fn who_ends_unasked_is_reported_with_the_end_of_its_log() {
     let bed = Bed::new("died");
-    bed.supervisor
-        .run(shell("program", "echo no such flag; exit 3"))
-        .unwrap();
-    wait_until("its end", LIMIT, || {
-        bed.supervisor.check("program").is_err()
-    })
-    .unwrap();
+    bed.supervisor.run(shell("program", "echo no such flag; exit 3")).unwrap();
+    wait_until("its end", LIMIT, || bed.supervisor.check("program").is_err()).unwrap();
     let error = bed.supervisor.check("program").unwrap_err().to_string();
     assert!(error.contains("no such flag"), "{error}");
 }

@@ -29,15 +29,9 @@ pub fn play(cluster: &Cluster) -> Result<()> {
 
 fn a_claim(stage: &Stage) -> Result<()> {
     let uid = uid(stage.cluster, &["-n", "shop", "get", "pvc", "reports"])?;
-    tell(
-        "eve may delete claims: RBAC says so. But reports holds data, and nobody else has looked.",
-    );
+    tell("eve may delete claims: RBAC says so. But reports holds data, and nobody else has looked.");
     let delete = "kubectl -n shop delete pvc reports";
-    let refusal = stage.types(
-        "eve",
-        delete,
-        Ends::Refused(&[DENIED, "DeletionNotRequested", "reports"]),
-    )?;
+    let refusal = stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested", "reports"]))?;
     let command = pasteable(&refusal)?;
 
     tell("She pastes the command herself, then tries it in bob's name, then as bob.");
@@ -45,33 +39,17 @@ fn a_claim(stage: &Stage) -> Result<()> {
     let as_bob = command.replace("=me@", "=bob@");
     stage.types("eve", &as_bob, Ends::Refused(&[DENIED]))?;
     let impersonating = format!("{command} --as=bob");
-    stage.types(
-        "eve",
-        &impersonating,
-        Ends::Refused(&["cannot impersonate"]),
-    )?;
+    stage.types("eve", &impersonating, Ends::Refused(&["cannot impersonate"]))?;
     stage.types("eve", delete, Ends::Refused(&[DENIED]))?;
 
     tell("bob looks at what would be lost, and pastes the command that eve's refusal showed.");
-    stage.types(
-        "bob",
-        "kubectl -n shop get pvc reports",
-        Ends::Well(&["Bound"]),
-    )?;
+    stage.types("bob", "kubectl -n shop get pvc reports", Ends::Well(&["Bound"]))?;
     stage.types("bob", command, Ends::Well(&["annotated"]))?;
     released(stage.cluster, &uid)?;
-    stage.types(
-        "bob",
-        "kubectl get deletionrequests",
-        Ends::Well(&["pvc/shop/reports", "Executable"]),
-    )?;
+    stage.types("bob", "kubectl get deletionrequests", Ends::Well(&["pvc/shop/reports", "Executable"]))?;
 
     tell("bob approved it, so bob himself can't delete it. eve can.");
-    stage.types(
-        "bob",
-        delete,
-        Ends::Refused(&[DENIED, "SecondPersonNeeded"]),
-    )?;
+    stage.types("bob", delete, Ends::Refused(&[DENIED, "SecondPersonNeeded"]))?;
     stage.types("eve", delete, Ends::Well(&["deleted"]))?;
     Ok(())
 }
@@ -83,33 +61,17 @@ fn a_namespace(stage: &Stage) -> Result<()> {
     let volumes = volumes(cluster)?;
     let before = contents(cluster)?;
 
-    tell(
-        "A namespace takes everything in it along, so it is refused at the root: nothing in it is touched.",
-    );
+    tell("A namespace takes everything in it along, so it is refused at the root: nothing in it is touched.");
     let delete = "kubectl delete namespace old-shop";
-    stage.types(
-        "eve",
-        delete,
-        Ends::Refused(&[DENIED, "DeletionNotRequested", "orders", "invoices"]),
-    )?;
-    stage.types(
-        "eve",
-        "kubectl -n old-shop get deployments,pvc",
-        Ends::Well(&["web", "orders", "invoices"]),
-    )?;
+    stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested", "orders", "invoices"]))?;
+    stage.types("eve", "kubectl -n old-shop get deployments,pvc", Ends::Well(&["web", "orders", "invoices"]))?;
     if contents(cluster)? != before {
-        return Err(Error::Other(
-            "the refused deletion has changed what is in old-shop".into(),
-        ));
+        return Err(Error::Other("the refused deletion has changed what is in old-shop".into()));
     }
 
     tell("alice requests it.");
     let request = stage.types("alice", &request_line(&uid), Ends::Well(&["created"]))?;
-    let request = request
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let request = request.split_whitespace().next().unwrap_or_default().to_owned();
 
     tell("bob looks at the request: it says what would be lost, and how to sign exactly that off.");
     let sign_off = ready_line(cluster, &request)?;
@@ -122,22 +84,10 @@ fn a_namespace(stage: &Stage) -> Result<()> {
 
     tell("Two people have looked. Now it goes, with exactly what was approved.");
     stage.types("eve", delete, Ends::Well(&["deleted"]))?;
-    wait_until("the volumes of old-shop to go", GOING, || {
-        volumes.iter().all(|volume| !exists(cluster, volume))
-    })?;
-    wait_for("the request to be executed", RELEASE, || {
-        Ok((phases(cluster, &uid)? == "Executed").then_some(()))
-    })?;
-    stage.types(
-        "alice",
-        "kubectl get deletionrequests",
-        Ends::Well(&["namespace/old-shop", "Executed"]),
-    )?;
-    stage.types(
-        "alice",
-        "kubectl -n shop get pvc",
-        Ends::Well(&["data-db-0", "data-db-1"]),
-    )?;
+    wait_until("the volumes of old-shop to go", GOING, || volumes.iter().all(|volume| !exists(cluster, volume)))?;
+    wait_for("the request to be executed", RELEASE, || Ok((phases(cluster, &uid)? == "Executed").then_some(())))?;
+    stage.types("alice", "kubectl get deletionrequests", Ends::Well(&["namespace/old-shop", "Executed"]))?;
+    stage.types("alice", "kubectl -n shop get pvc", Ends::Well(&["data-db-0", "data-db-1"]))?;
     Ok(())
 }
 
@@ -155,11 +105,7 @@ fn without_webhooks(stage: &Stage) -> Result<()> {
     }
     refused?;
     tell("They run again.");
-    stage.types(
-        "eve",
-        delete,
-        Ends::Refused(&[DENIED, "DeletionNotRequested"]),
-    )?;
+    stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested"]))?;
     Ok(())
 }
 
@@ -180,10 +126,7 @@ fn request_line(uid: &str) -> String {
 fn ready_line(cluster: &Cluster, request: &str) -> Result<String> {
     wait_for("the request to say how it is signed off", RELEASE, || {
         let line = cluster
-            .kubectl(
-                "bob",
-                &["get", request, "-o=jsonpath={.status.signOffCommand}"],
-            )?
+            .kubectl("bob", &["get", request, "-o=jsonpath={.status.signOffCommand}"])?
             .success("kubectl get deletionrequest")?;
         Ok(Some(line).filter(|line| !line.is_empty()))
     })
@@ -191,20 +134,13 @@ fn ready_line(cluster: &Cluster, request: &str) -> Result<String> {
 
 /// Waits for what would make a person repeat the command a moment later.
 fn released(cluster: &Cluster, uid: &str) -> Result<()> {
-    wait_for("the request to become Executable", RELEASE, || {
-        Ok((phases(cluster, uid)? == "Executable").then_some(()))
-    })
+    wait_for("the request to become Executable", RELEASE, || Ok((phases(cluster, uid)? == "Executable").then_some(())))
 }
 
 /// The phases of the requests for one object.
 fn phases(cluster: &Cluster, uid: &str) -> Result<String> {
     let selector = format!("--field-selector=spec.target.uid={uid}");
-    let args = [
-        "get",
-        "deletionrequests",
-        &selector,
-        "-o=jsonpath={.items[*].status.phase}",
-    ];
+    let args = ["get", "deletionrequests", &selector, "-o=jsonpath={.items[*].status.phase}"];
     cluster.kubectl("admin", &args)?.success(&args.join(" "))
 }
 
@@ -214,22 +150,13 @@ fn uid(cluster: &Cluster, get: &[&str]) -> Result<String> {
 }
 
 fn volumes(cluster: &Cluster) -> Result<Vec<String>> {
-    let args = [
-        "-n",
-        "old-shop",
-        "get",
-        "pvc",
-        "-o=jsonpath={.items[*].spec.volumeName}",
-    ];
+    let args = ["-n", "old-shop", "get", "pvc", "-o=jsonpath={.items[*].spec.volumeName}"];
     let names = cluster.kubectl("admin", &args)?.success(&args.join(" "))?;
     Ok(names.split_whitespace().map(str::to_owned).collect())
 }
 
 fn exists(cluster: &Cluster, volume: &str) -> bool {
-    let found = cluster.kubectl(
-        "admin",
-        &["get", "pv", volume, "--ignore-not-found", "-o=name"],
-    );
+    let found = cluster.kubectl("admin", &["get", "pv", volume, "--ignore-not-found", "-o=name"]);
     !matches!(found, Ok(output) if output.ok() && output.stdout.is_empty())
 }
 

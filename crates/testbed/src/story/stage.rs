@@ -31,9 +31,7 @@ impl Stage<'_> {
             println!();
         }
         judge(&output, ends).map_err(|why| {
-            Error::Other(format!(
-                "the story turned out otherwise: {person} typed `{line}`, and {why}"
-            ))
+            Error::Other(format!("the story turned out otherwise: {person} typed `{line}`, and {why}"))
         })?;
         Ok(text)
     }
@@ -46,10 +44,7 @@ fn judge(output: &Output, ends: Ends) -> Result<(), String> {
     };
     match (well, output.ok()) {
         (true, false) => {
-            return Err(format!(
-                "it should have worked, but ended with code {}",
-                output.code
-            ));
+            return Err(format!("it should have worked, but ended with code {}", output.code));
         }
         (false, true) => return Err("it should have been refused, but worked".into()),
         _ => {}
@@ -78,25 +73,16 @@ mod tests {
 
     #[test]
     fn the_command_is_the_line_that_begins_like_one() {
-        let text = "Error from server (Forbidden): … use kubectl:\nwould be lost: a\nkubectl -n a annotate pvc b c=me@d\n";
-        assert_eq!(
-            pasteable(text).unwrap(),
-            "kubectl -n a annotate pvc b c=me@d"
-        );
-        assert_eq!(
-            pasteable("x\n  echo '{}' | kubectl create -f -").unwrap(),
-            "echo '{}' | kubectl create -f -"
-        );
+        let text =
+            "Error from server (Forbidden): … use kubectl:\nwould be lost: a\nkubectl -n a annotate pvc b c=me@d\n";
+        assert_eq!(pasteable(text).unwrap(), "kubectl -n a annotate pvc b c=me@d");
+        assert_eq!(pasteable("x\n  echo '{}' | kubectl create -f -").unwrap(), "echo '{}' | kubectl create -f -");
         assert!(pasteable("no kubectl here").is_err());
     }
 
     #[test]
     fn a_line_is_held_against_its_end_and_its_words() {
-        let output = |code| Output {
-            stdout: "claim gone".into(),
-            stderr: String::new(),
-            code,
-        };
+        let output = |code| Output { stdout: "claim gone".into(), stderr: String::new(), code };
         assert!(judge(&output(0), Ends::Well(&["gone"])).is_ok());
         assert!(judge(&output(0), Ends::Well(&["refused"])).is_err());
         assert!(judge(&output(1), Ends::Well(&[])).is_err());

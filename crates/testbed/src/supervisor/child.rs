@@ -23,28 +23,18 @@ pub struct Child {
 impl Child {
     pub fn spawn(process: &Process, logs: &Path) -> Result<Self> {
         let path = logs.join(format!("{}.log", process.name));
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .at("opening", &path)?;
+        let log = OpenOptions::new().create(true).append(true).open(&path).at("opening", &path)?;
         let mut command = tethered(process);
         command
             .env_clear()
-            .envs(
-                ["PATH", "HOME"]
-                    .into_iter()
-                    .filter_map(|k| Some((k, std::env::var_os(k)?))),
-            )
+            .envs(["PATH", "HOME"].into_iter().filter_map(|k| Some((k, std::env::var_os(k)?))))
             .envs(&process.env)
             .stdin(Stdio::null())
             .stdout(log.try_clone().at("opening", &path)?)
             .stderr(log)
             // A Ctrl-C in the terminal is for the test run, which then ends the supervisor.
             .process_group(0);
-        let mut running = tokio::process::Command::from(command)
-            .spawn()
-            .at("starting", &process.program)?;
+        let mut running = tokio::process::Command::from(command).spawn().at("starting", &process.program)?;
         let pid = running
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -55,10 +45,7 @@ impl Child {
                 let _ = tell.send(Some(status));
             }
         });
-        Ok(Self {
-            pid: Pid::from_raw(pid),
-            exit,
-        })
+        Ok(Self { pid: Pid::from_raw(pid), exit })
     }
 
     pub fn id(&self) -> u32 {
@@ -103,11 +90,7 @@ impl Child {
 fn tethered(process: &Process) -> Command {
     if cfg!(target_os = "linux") {
         let mut command = Command::new("/proc/self/exe");
-        command
-            .arg("tether")
-            .arg(process::id().to_string())
-            .arg(&process.program)
-            .args(&process.args);
+        command.arg("tether").arg(process::id().to_string()).arg(&process.program).args(&process.args);
         command
     } else {
         let mut command = Command::new(&process.program);

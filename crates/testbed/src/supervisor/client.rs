@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::protocol::{Answer, LOGS, Process, Request, SOCKET, Status};
 use crate::error::{Error, Result, While};
+use crate::wait::wait_until;
 
 /// Longer than any grace that is given to a program.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -21,9 +22,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     pub fn of(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-        }
+        Self { dir: dir.to_owned() }
     }
 
     pub fn alive(&self) -> bool {
@@ -49,20 +48,20 @@ impl Supervisor {
         }
     }
 
+    /// Ends every program and the supervisor itself; returns when they are gone.
+    pub fn shut_down(&self) -> Result<()> {
+        self.done(&Request::Shutdown)?;
+        let socket = self.dir.join(SOCKET);
+        wait_until("the programs to end", PATIENCE, || !socket.exists())
+    }
+
     /// An error with the end of its log when `program` has ended though nobody asked it to.
     pub fn check(&self, program: &str) -> Result<()> {
-        let ended = self
-            .processes()?
-            .into_iter()
-            .any(|p| p.name == program && p.ended.is_some());
+        let ended = self.processes()?.into_iter().any(|p| p.name == program && p.ended.is_some());
         if !ended {
             return Ok(());
         }
-        Err(Error::Died {
-            program: program.to_owned(),
-            log: self.log(program),
-            tail: self.tail(program),
-        })
+        Err(Error::Died { program: program.to_owned(), log: self.log(program), tail: self.tail(program) })
     }
 
     pub fn log(&self, program: &str) -> PathBuf {
@@ -83,23 +82,14 @@ impl Supervisor {
 
     fn ask(&self, request: &Request) -> Result<Answer> {
         let path = self.dir.join(SOCKET);
-        let json = |source| Error::Json {
-            what: "talking to the supervisor".into(),
-            source,
-        };
+        let json = |source| Error::Json { what: "talking to the supervisor".into(), source };
         let mut stream = UnixStream::connect(&path).at("asking the supervisor at", &path)?;
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .at("asking the supervisor at", &path)?;
+        stream.set_read_timeout(Some(PATIENCE)).at("asking the supervisor at", &path)?;
         let mut line = serde_json::to_string(request).map_err(json)?;
         line.push('\n');
-        stream
-            .write_all(line.as_bytes())
-            .at("asking the supervisor at", &path)?;
+        stream.write_all(line.as_bytes()).at("asking the supervisor at", &path)?;
         let mut answer = String::new();
-        BufReader::new(stream)
-            .read_line(&mut answer)
-            .at("hearing the supervisor at", &path)?;
+        BufReader::new(stream).read_line(&mut answer).at("hearing the supervisor at", &path)?;
         serde_json::from_str(&answer).map_err(json)
     }
 }

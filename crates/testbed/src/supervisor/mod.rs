@@ -31,14 +31,10 @@ const FOLDER_CHECK: Duration = Duration::from_secs(1);
 /// leaves its terminal and does not look at its standard input.
 pub fn run(dir: &Path, detached: bool) -> Result<()> {
     if detached {
-        nix::unistd::setsid()
-            .map_err(io::Error::from)
-            .during("leaving the terminal")?;
+        nix::unistd::setsid().map_err(io::Error::from).during("leaving the terminal")?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .during("starting the supervisor")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().during("starting the supervisor")?;
     runtime.block_on(LocalSet::new().run_until(serve(dir, detached)))
 }
 

@@ -34,10 +34,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(logs: PathBuf) -> Self {
-        Self {
-            logs,
-            entries: RefCell::new(Vec::new()),
-        }
+        Self { logs, entries: RefCell::new(Vec::new()) }
     }
 
     pub async fn serve(&self, request: Request) -> Answer {
@@ -47,9 +44,7 @@ impl Table {
             Request::Stop { name, grace_ms } => {
                 let ended = self.with(&name, |entry| {
                     entry.asked = true;
-                    entry
-                        .running()
-                        .map(|child| child.stop(Duration::from_millis(grace_ms)))
+                    entry.running().map(|child| child.stop(Duration::from_millis(grace_ms)))
                 });
                 Self::after(ended).await
             }
@@ -86,11 +81,7 @@ impl Table {
                 }
                 let _ = self.with(&process.name, |entry| entry.process = process.clone());
             }
-            Err(_) => self.entries.borrow_mut().push(Entry {
-                process: process.clone(),
-                child: None,
-                asked: false,
-            }),
+            Err(_) => self.entries.borrow_mut().push(Entry { process: process.clone(), child: None, asked: false }),
         }
         self.start(&process.name)
     }
