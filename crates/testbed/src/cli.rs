@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -81,11 +81,25 @@ fn folder() -> PathBuf {
     root().join("target/cluster")
 }
 
+/// Held while the cluster is started or stopped, so that two of these don't mix.
+fn alone() -> Result<File> {
+    let path = folder().with_extension("lock");
+    let during = |source| Error::Io { what: format!("locking {}", path.display()), source };
+    fs::create_dir_all(root().join("target")).map_err(during)?;
+    let lock = File::create(&path).map_err(during)?;
+    if lock.try_lock().is_err() {
+        say("another run starts or stops the cluster: waiting for it");
+        lock.lock().map_err(during)?;
+    }
+    Ok(lock)
+}
+
 fn say(step: &str) {
     println!("· {step}");
 }
 
 fn up(bare: bool) -> Result<Cluster> {
+    let _lock = alone()?;
     let dir = folder();
     let cluster = if let Some(cluster) = Cluster::open(&dir, &say)? {
         say("the cluster runs already: bringing it up to date");
@@ -103,6 +117,7 @@ fn up(bare: bool) -> Result<Cluster> {
 }
 
 fn down() -> Result<()> {
+    let _lock = alone()?;
     let dir = folder();
     let supervisor = Supervisor::of(&dir);
     if !supervisor.alive() {

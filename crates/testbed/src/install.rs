@@ -99,14 +99,16 @@ fn start(cluster: &Cluster) -> Result<()> {
     };
     let admin = local(ports.controller_admin);
     let args = ["controller", "--admin", &admin, "--serving-name", "127.0.0.1"];
-    let processes = [
-        balancer(cluster),
-        foureyes(cluster, "controller", "foureyes-controller", &args)?,
-        webhook("webhook-a", &ports.webhooks[0])?,
-        webhook("webhook-b", &ports.webhooks[1])?,
-    ];
-    for process in processes {
-        cluster.supervisor().run(process)?;
+    cluster.supervisor().run(balancer(cluster))?;
+    cluster.supervisor().run(foureyes(cluster, "controller", "foureyes-controller", &args)?)?;
+    // The webhooks look for their certificate every 10 s: started before it is there, they would all be late.
+    wait_for_output(
+        cluster,
+        "the webhook's certificate",
+        &["-n", NAMESPACE, "get", "secret", "foureyes-webhook-tls", r"-o=jsonpath={.data.tls\.crt}"],
+    )?;
+    for (name, port) in ["webhook-a", "webhook-b"].into_iter().zip(&ports.webhooks) {
+        cluster.supervisor().run(webhook(name, port)?)?;
     }
     cluster.wait_ready("controller", ports.controller_admin)?;
     cluster.wait_ready("webhook-a", ports.webhooks[0].admin)?;
@@ -144,19 +146,21 @@ fn balancer(cluster: &Cluster) -> Process {
 
 /// Enforcement begins when the controller has made the policy `default` and filled in both caBundles.
 fn wait_until_enforced(cluster: &Cluster) -> Result<()> {
-    let wait = |what: &str, args: &[&str]| {
-        wait_for(what, PATIENCE, || {
-            cluster.supervisor().check("controller")?;
-            let found = cluster.kubectl("admin", args)?;
-            Ok((found.ok() && !found.stdout.trim().is_empty()).then_some(()))
-        })
-    };
     let bundle = "-o=jsonpath={.webhooks[0].clientConfig.caBundle}";
-    wait("the SafetyPolicy default", &["get", "safetypolicies", "default", "-o=name"])?;
+    wait_for_output(cluster, "the SafetyPolicy default", &["get", "safetypolicies", "default", "-o=name"])?;
     for (kind, name) in
         [("mutatingwebhookconfiguration", "foureyes-stamp"), ("validatingwebhookconfiguration", "foureyes-guard")]
     {
-        wait(&format!("the caBundle of {name}"), &["get", kind, name, bundle])?;
+        wait_for_output(cluster, &format!("the caBundle of {name}"), &["get", kind, name, bundle])?;
     }
     Ok(())
+}
+
+/// Waits until kubectl prints something.
+fn wait_for_output(cluster: &Cluster, what: &str, args: &[&str]) -> Result<()> {
+    wait_for(what, PATIENCE, || {
+        cluster.supervisor().check("controller")?;
+        let found = cluster.kubectl("admin", args)?;
+        Ok((found.ok() && !found.stdout.trim().is_empty()).then_some(()))
+    })
 }
