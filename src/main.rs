@@ -8,7 +8,7 @@ use foureyes::cluster::client::controller_client;
 use foureyes::config::{Cli, Command};
 use foureyes::server::process::Process;
 use foureyes::server::{controller, webhook};
-use foureyes::{admission, clock::Clock, keys, manifests, verify};
+use foureyes::{admission, clock::Clock, controllers, keys, manifests, verify};
 
 fn main() -> ExitCode {
     // Only fails if there is one already, and nothing ran before.
@@ -28,7 +28,7 @@ async fn start(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
         }
         Command::Controller(args) => {
             let process = Process::begin(&cli.log)?;
-            controller::run(&cli.namespace, &args, &process, async |_| ()).await?;
+            controller::run(&cli.namespace, &args, &process, controllers::run).await?;
         }
         Command::Keys(args) => {
             let client = controller_client().await?;

@@ -3,9 +3,7 @@
 use foureyes_core::api::{Author, GROUP};
 use foureyes_core::domain::judgement::{Right, Rights};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
 
@@ -16,32 +14,16 @@ const AT_ONCE: usize = 8;
 
 impl Live {
     /// Whether `author` holds `right` on `deletionrequests/signoff` in `namespace`.
-    pub async fn may(
-        &self,
-        author: &Author,
-        right: Right,
-        namespace: &str,
-    ) -> Result<bool, ReadError> {
+    pub async fn may(&self, author: &Author, right: Right, namespace: &str) -> Result<bool, ReadError> {
         let api: Api<SubjectAccessReview> = Api::all(self.client().clone());
         let review = question(author, right, namespace);
-        let answer = self
-            .call(
-                "SubjectAccessReview",
-                api.create(&PostParams::default(), &review),
-            )
-            .await?;
+        let answer = self.call("SubjectAccessReview", api.create(&PostParams::default(), &review)).await?;
         // `evaluationError` is no reason against it: RBAC sets it for a binding to a role that is gone.
-        Ok(answer
-            .status
-            .is_some_and(|status| status.allowed && status.denied != Some(true)))
+        Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
 
     /// The answers for everybody in `needed`; one question that can't be answered leaves all of them open.
-    pub async fn rights(
-        &self,
-        needed: &[(Author, Right)],
-        namespace: &str,
-    ) -> Result<Rights, ReadError> {
+    pub async fn rights(&self, needed: &[(Author, Right)], namespace: &str) -> Result<Rights, ReadError> {
         let answers: Vec<bool> = stream::iter(needed.to_vec())
             .map(|(author, right)| async move { self.may(&author, right, namespace).await })
             .buffered(AT_ONCE)

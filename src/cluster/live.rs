@@ -1,18 +1,20 @@
 //! Reads that a decision rests on: always live, never from a cache, each with a deadline.
 
+use std::convert::identity;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SignOff};
+use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SafetyPolicy, SignOff};
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::seal::{KeyRing, PublicKey};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim};
-use kube::api::{ListParams, ObjectList};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::client::{CallError, with_deadline};
 use crate::metrics::Metrics;
@@ -93,18 +95,8 @@ pub struct Live {
 
 impl Live {
     /// `deadline` is for one call; a caller with a deadline of its own puts that around the whole.
-    pub fn new(
-        client: Client,
-        own_namespace: impl Into<String>,
-        deadline: Duration,
-        metrics: Metrics,
-    ) -> Self {
-        Self {
-            client,
-            own_namespace: own_namespace.into(),
-            deadline,
-            metrics,
-        }
+    pub fn new(client: Client, own_namespace: impl Into<String>, deadline: Duration, metrics: Metrics) -> Self {
+        Self { client, own_namespace: own_namespace.into(), deadline, metrics }
     }
 
     /// The client behind it.
@@ -118,20 +110,31 @@ impl Live {
         self.call("DeletionRequest", api.get_opt(name)).await
     }
 
+    /// Every request, open or ended, about the object with this UID.
+    pub async fn requests_about(&self, target_uid: &str) -> Result<Vec<DeletionRequest>, ReadError> {
+        let api: Api<DeletionRequest> = Api::all(self.client.clone());
+        let params = ListParams::default().fields(&format!("spec.target.uid={target_uid}"));
+        self.list("DeletionRequests", &api, params, identity).await
+    }
+
+    /// The policy of this name as it is, readable or not.
+    pub async fn policy(&self, name: &str) -> Result<Option<Value>, ReadError> {
+        let kind = ApiResource::erase::<SafetyPolicy>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+        let policy = self.call("SafetyPolicy", api.get_opt(name)).await?;
+        let json = policy.map(serde_json::to_value).transpose();
+        json.map_err(|error| ReadError::Malformed { what: "SafetyPolicy", why: error.to_string() })
+    }
+
     /// Every statement about the request with this UID.
     pub async fn sign_offs(&self, subject_uid: &str) -> Result<Vec<SignOff>, ReadError> {
         let api: Api<SignOff> = Api::all(self.client.clone());
         let params = ListParams::default().fields(&format!("spec.subject.uid={subject_uid}"));
-        self.list("SignOffs", &api, params, |sign_off| sign_off)
-            .await
+        self.list("SignOffs", &api, params, identity).await
     }
 
     /// The claim of this name.
-    pub async fn claim(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<PersistentVolumeClaim>, ReadError> {
+    pub async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>, ReadError> {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         self.call("PersistentVolumeClaim", api.get_opt(name)).await
     }
@@ -139,13 +142,7 @@ impl Live {
     /// Every claim of a namespace.
     pub async fn claims(&self, namespace: &str) -> Result<Vec<Claim>, ReadError> {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        self.list(
-            "PersistentVolumeClaims",
-            &api,
-            ListParams::default(),
-            |claim| Claim::of(&claim),
-        )
-        .await
+        self.list("PersistentVolumeClaims", &api, ListParams::default(), |claim| Claim::of(&claim)).await
     }
 
     /// The volume of this name.
@@ -164,9 +161,7 @@ impl Live {
     /// The public keys that seals are proven with. Without any it is an error: "no seal holds" would be a conclusion.
     pub async fn key_ring(&self) -> Result<KeyRing, ReadError> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own_namespace);
-        let map = self
-            .call("ConfigMap foureyes-keys", api.get_opt(KEYS))
-            .await?;
+        let map = self.call("ConfigMap foureyes-keys", api.get_opt(KEYS)).await?;
         map.map_or(Err(ReadError::NoKeys), |map| key_ring(&map))
     }
 
@@ -177,11 +172,7 @@ impl Live {
     }
 
     /// What would be lost with a namespace: every claim in it that holds data, each with its volume.
-    pub async fn inventory_of_namespace(
-        &self,
-        name: &str,
-        policies: &PolicySet,
-    ) -> Result<Inventory, ReadError> {
+    pub async fn inventory_of_namespace(&self, name: &str, policies: &PolicySet) -> Result<Inventory, ReadError> {
         let mut claims = self.claims(name).await?;
         claims.retain(|claim| is_data(policies, claim));
         let pairs: Vec<(Claim, Option<Volume>)> = stream::iter(claims)
@@ -192,9 +183,7 @@ impl Live {
             .buffer_unordered(VOLUMES_AT_ONCE)
             .try_collect()
             .await?;
-        Ok(Inventory::of(
-            pairs.iter().map(|(claim, volume)| (claim, volume.as_ref())),
-        ))
+        Ok(Inventory::of(pairs.iter().map(|(claim, volume)| (claim, volume.as_ref()))))
     }
 
     async fn volume_of(&self, claim: &Claim) -> Result<Option<Volume>, ReadError> {
@@ -219,11 +208,7 @@ impl Live {
         let mut all = Vec::new();
         loop {
             let page: ObjectList<K> = self.call(what, api.list(&params)).await?;
-            let next = page
-                .metadata
-                .continue_
-                .clone()
-                .filter(|token| !token.is_empty());
+            let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
             all.extend(page.items.into_iter().map(&keep));
             match next {
                 Some(token) => params = params.continue_token(&token),
@@ -248,12 +233,7 @@ impl Live {
 
 /// The sealed record behind the approval annotation of a namespace, as text.
 pub fn namespace_record(namespace: &Namespace) -> Option<&str> {
-    namespace
-        .metadata
-        .annotations
-        .as_ref()?
-        .get(APPROVED_BY_RECORD)
-        .map(String::as_str)
+    namespace.metadata.annotations.as_ref()?.get(APPROVED_BY_RECORD).map(String::as_str)
 }
 
 /// Reads the public keys from their ConfigMap.
@@ -265,16 +245,10 @@ pub fn key_ring(map: &ConfigMap) -> Result<KeyRing, ReadError> {
     let (Some(cluster_id), Some(list)) = (value(KEYS_CLUSTER_ID), value(KEYS_LIST)) else {
         return Err(ReadError::NoKeys);
     };
-    let keys: Vec<PublicKey> =
-        serde_json::from_str(list).map_err(|error| ReadError::Malformed {
-            what: "ConfigMap foureyes-keys",
-            why: error.to_string(),
-        })?;
+    let keys: Vec<PublicKey> = serde_json::from_str(list)
+        .map_err(|error| ReadError::Malformed { what: "ConfigMap foureyes-keys", why: error.to_string() })?;
     if keys.is_empty() {
         return Err(ReadError::NoKeys);
     }
-    Ok(KeyRing {
-        cluster_id: cluster_id.to_owned(),
-        keys,
-    })
+    Ok(KeyRing { cluster_id: cluster_id.to_owned(), keys })
 }

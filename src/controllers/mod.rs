@@ -1,3 +1,124 @@
-//! What keeps the objects in the cluster up to date.
+//! What keeps the objects in the cluster up to date. Each controller is a function from a key to what comes next, fed by
+//! a queue of its own; watches put keys in. Nothing is written while nothing changes.
 
+mod approvals;
 pub mod certificates;
+mod context;
+mod deletion_requests;
+mod error;
+mod install;
+mod leftovers;
+mod opening;
+mod queue;
+mod requests;
+mod safety_policies;
+mod sign_offs;
+mod watches;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::context::{CALL, Context, Queues, Shared};
+use self::error::ReconcileError;
+use self::queue::{Keys, Next, Worker, queue};
+use crate::cluster::events::Events;
+use crate::cluster::live::Live;
+use crate::server::controller::Parts;
+use crate::server::readiness::Condition;
+
+/// Requests reconciled at a time.
+const REQUESTS_AT_ONCE: usize = 8;
+/// Other keys reconciled at a time, of each kind.
+const OTHERS_AT_ONCE: usize = 2;
+
+/// Runs every controller until shutdown. The certificates are kept beside them: without a certificate the webhook
+/// can't start, and nothing here may hold that up.
+pub async fn run(parts: Parts) {
+    let shutdown = parts.shutdown.token();
+    let metrics = parts.metrics;
+    let live = Live::new(parts.client.clone(), parts.namespace.clone(), CALL, metrics.clone());
+    let (deletion_requests, request_keys) = queue();
+    let (approvals, approval_keys) = queue();
+    let (leftovers, leftover_keys) = queue();
+    let (sign_offs, sign_off_keys) = queue();
+    let (safety_policies, policy_keys) = queue();
+    let queues = Queues { deletion_requests, approvals, leftovers, sign_offs, safety_policies };
+    let events = Events::new(parts.client);
+    let context: Context = Arc::new(Shared::new(live, events, parts.clock, metrics.clone(), parts.namespace, queues));
+
+    let requests_read = Latch::new(parts.readiness.condition("requests read"));
+    let policies_read = Latch::new(parts.readiness.condition("policies read"));
+    let mut watches = JoinSet::new();
+    watches.spawn(watches::requests(context.clone(), requests_read.clone()));
+    watches.spawn(watches::policies(context.clone(), policies_read.clone()));
+    watches.spawn(watches::sign_offs(context.clone()));
+    watches.spawn(watches::claims(context.clone()));
+    watches.spawn(watches::namespaces(context.clone()));
+    watches.spawn(watches::keys(context.clone()));
+
+    let first_start = install::run(context.clone(), parts.readiness.condition("first start"), shutdown.clone());
+    let start = Start { context, read: [requests_read, policies_read], shutdown };
+    tokio::join!(
+        first_start,
+        start.worker("deletion_requests", REQUESTS_AT_ONCE, request_keys, deletion_requests::reconcile),
+        start.worker("approvals", OTHERS_AT_ONCE, approval_keys, approvals::reconcile),
+        start.worker("leftovers", OTHERS_AT_ONCE, leftover_keys, leftovers::reconcile),
+        start.worker("sign_offs", OTHERS_AT_ONCE, sign_off_keys, sign_offs::reconcile),
+        start.worker("safety_policies", OTHERS_AT_ONCE, policy_keys, safety_policies::reconcile),
+    );
+    watches.shutdown().await;
+}
+
+/// What every worker starts with.
+struct Start {
+    context: Context,
+    /// What must have been read before anything is reconciled.
+    read: [Latch; 2],
+    shutdown: CancellationToken,
+}
+
+impl Start {
+    async fn worker<K, F, R>(&self, name: &'static str, at_once: usize, keys: Keys<K>, reconcile: F)
+    where
+        K: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static,
+        F: Fn(Context, K) -> R,
+        R: Future<Output = Result<Next, ReconcileError>> + Send + 'static,
+    {
+        for latch in &self.read {
+            tokio::select! {
+                () = latch.wait() => {}
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+        let (metrics, shutdown) = (self.context.metrics.clone(), self.shutdown.clone());
+        let worker = Worker { name, at_once, metrics, shutdown, keys };
+        worker.run(|key| reconcile(self.context.clone(), key)).await;
+    }
+}
+
+/// Something that happens once, shown on `/readyz`.
+#[derive(Clone)]
+struct Latch {
+    condition: Condition,
+    happened: CancellationToken,
+}
+
+impl Latch {
+    fn new(condition: Condition) -> Self {
+        Self { condition, happened: CancellationToken::new() }
+    }
+
+    fn happens(&self) {
+        self.condition.met();
+        self.happened.cancel();
+    }
+
+    async fn wait(&self) {
+        self.happened.cancelled().await;
+    }
+}

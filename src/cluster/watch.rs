@@ -1,0 +1,108 @@
+//! Watches that go on for ever: restarted with backoff, each complete state handed over as a whole, and of each
+//! object only what the caller keeps.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt as _};
+use kube::api::DynamicObject;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+
+/// Seconds after which a watch is begun anew where it was. A connection that died silently is noticed 5 s later.
+const WATCH_SECONDS: u32 = 60;
+
+/// What a watch saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// One object, new or changed.
+    Applied(T),
+    /// One object as it last was; it is gone.
+    Gone(T),
+    /// Everything there is: at the start, and whenever changes may have been missed.
+    All(Vec<T>),
+}
+
+/// Watches what `api` and the field selector select, and keeps of each object what `keep` makes of it (nothing: the
+/// object is passed over). `kind` is for logs.
+pub fn watch<K, T, F>(
+    api: Api<K>,
+    kind: &'static str,
+    fields: Option<&str>,
+    keep: F,
+) -> impl Stream<Item = Seen<T>> + Send + use<K, T, F>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: Send,
+    F: Fn(K) -> Option<T> + Send,
+{
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    config.field_selector = fields.map(str::to_owned);
+    gathered(watcher(api, config).default_backoff(), kind, keep)
+}
+
+/// As [`watch`], for kinds of ours: an object that can't be decoded is passed over and does not end the watch of all.
+pub fn watch_untyped<K, T, F>(
+    api: Api<DynamicObject>,
+    kind: &'static str,
+    keep: F,
+) -> impl Stream<Item = Seen<T>> + Send + use<K, T, F>
+where
+    K: DeserializeOwned,
+    T: Send,
+    F: Fn(K) -> T + Send,
+{
+    watch(api, kind, None, move |object: DynamicObject| {
+        let name = object.metadata.name.clone();
+        match serde_json::to_value(object).and_then(serde_json::from_value) {
+            Ok(decoded) => Some(keep(decoded)),
+            Err(error) => {
+                tracing::warn!(kind, name, %error, "an object can't be decoded and is passed over");
+                None
+            }
+        }
+    })
+}
+
+fn gathered<K, T, F>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    kind: &'static str,
+    keep: F,
+) -> impl Stream<Item = Seen<T>> + Send
+where
+    K: Send,
+    T: Send,
+    F: Fn(K) -> Option<T> + Send,
+{
+    let mut listed = Vec::new();
+    events
+        .map(move |event| match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                None
+            }
+            Ok(Event::InitApply(object)) => {
+                listed.extend(keep(object));
+                None
+            }
+            Ok(Event::InitDone) => Some(Seen::All(std::mem::take(&mut listed))),
+            Ok(Event::Apply(object)) => keep(object).map(Seen::Applied),
+            Ok(Event::Delete(object)) => keep(object).map(Seen::Gone),
+            Err(error) => {
+                report(kind, &error);
+                None
+            }
+        })
+        .filter_map(std::future::ready)
+}
+
+/// A watch that ends is the ordinary course of things; one that can't begin is not.
+fn report(kind: &str, error: &watcher::Error) {
+    match error {
+        watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_) => {
+            tracing::debug!(kind, %error, "a watch ended and is begun anew");
+        }
+        _ => tracing::warn!(kind, %error, "a watch can't begin"),
+    }
+}

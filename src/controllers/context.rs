@@ -1,0 +1,131 @@
+//! What every reconciliation needs.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use foureyes_core::api::{Target, TargetKind};
+use foureyes_core::domain::policy::PolicySet;
+
+use super::queue::Queue;
+use super::requests::Requests;
+use crate::clock::Clock;
+use crate::cluster::events::Events;
+use crate::cluster::live::Live;
+use crate::metrics::Metrics;
+
+/// Time for one call to the API server.
+pub const CALL: Duration = Duration::from_secs(3);
+
+/// What every reconciliation needs; clones share it.
+pub type Context = Arc<Shared>;
+
+/// See [`Context`].
+pub struct Shared {
+    /// Reads, with their deadlines.
+    pub live: Live,
+    /// Tells people what they wait for.
+    pub events: Events,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The namespace of foureyes.
+    pub namespace: String,
+    /// The policies as last seen; a change puts every open request into its queue again.
+    pub policies: ArcSwap<PolicySet>,
+    /// Where keys are put.
+    pub queues: Queues,
+    requests: Mutex<Requests>,
+    started: AtomicBool,
+}
+
+impl Shared {
+    /// With nothing known yet.
+    pub fn new(live: Live, events: Events, clock: Clock, metrics: Metrics, namespace: String, queues: Queues) -> Self {
+        Self {
+            live,
+            events,
+            clock,
+            metrics,
+            namespace,
+            policies: ArcSwap::default(),
+            queues,
+            requests: Mutex::default(),
+            started: AtomicBool::new(false),
+        }
+    }
+
+    /// The requests; a panic elsewhere leaves the maps whole, so a poisoned lock is read on.
+    pub fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the first start is over.
+    pub fn is_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// The first start is over, for good.
+    pub fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// Puts every open request into its queue.
+    pub fn look_at_all_requests(&self) {
+        let open = self.requests().open();
+        for name in open {
+            self.queues.deletion_requests.soon(name);
+        }
+    }
+}
+
+/// A queue for each controller.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Names of DeletionRequests.
+    pub deletion_requests: Queue<Box<str>>,
+    /// Objects that carry an approval.
+    pub approvals: Queue<ObjectKey>,
+    /// Names of namespaces that are going.
+    pub leftovers: Queue<Box<str>>,
+    /// UIDs of requests that sign-offs are about.
+    pub sign_offs: Queue<Box<str>>,
+    /// Names of policies.
+    pub safety_policies: Queue<Box<str>>,
+}
+
+/// A claim or a namespace, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Which of the two.
+    pub kind: TargetKind,
+    /// Of a claim.
+    pub namespace: Option<Box<str>>,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+impl ObjectKey {
+    /// As the target of a request, once its UID is known.
+    pub fn target(&self, uid: &str) -> Target {
+        Target {
+            api_version: "v1".to_owned(),
+            kind: self.kind,
+            namespace: self.namespace.as_deref().map(str::to_owned),
+            name: self.name.to_string(),
+            uid: uid.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{}/{namespace}/{}", self.kind.as_str(), self.name),
+            None => write!(f, "{}/{}", self.kind.as_str(), self.name),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Everything that a decision about one request rests on, read live.
+
+use std::sync::Arc;
+
+use foureyes_core::api::{DeletionRequest, SignOff, TargetKind};
+use foureyes_core::domain::inventory::{Claim, Inventory};
+use foureyes_core::domain::judgement::{Rights, rights_needed};
+use foureyes_core::domain::lifecycle::{Observed, TargetState};
+use foureyes_core::domain::policy::{Effective, PolicySet};
+use foureyes_core::domain::statement::ApprovalRecord;
+use foureyes_core::seal::KeyRing;
+use k8s_openapi::api::core::v1::Namespace;
+
+use crate::cluster::live::{Live, ReadError, namespace_record};
+use crate::controllers::context::Shared;
+use crate::controllers::error::ReconcileError;
+
+/// What was read.
+pub struct Facts {
+    pub request: DeletionRequest,
+    sign_offs: Vec<SignOff>,
+    record: Option<ApprovalRecord>,
+    ring: KeyRing,
+    policies: Arc<PolicySet>,
+    effective: Effective,
+    rights: Rights,
+    target: TargetState,
+    inventory: Inventory,
+}
+
+impl Facts {
+    pub fn observed(&self) -> Observed<'_> {
+        Observed {
+            request: &self.request,
+            sign_offs: &self.sign_offs,
+            record: self.record.as_ref(),
+            ring: &self.ring,
+            policies: &self.policies,
+            effective: &self.effective,
+            rights: &self.rights,
+            target: self.target,
+            live: &self.inventory,
+        }
+    }
+}
+
+/// Reads it.
+pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts, ReconcileError> {
+    let live = &context.live;
+    let place = request.spec.target.rights_namespace();
+    let uid = request.metadata.uid.as_deref().unwrap_or_default();
+    let (ring, sign_offs, namespace, claim) =
+        tokio::try_join!(live.key_ring(), live.sign_offs(uid), live.namespace(place), claim(live, &request),)?;
+    let policies = context.policies.load_full();
+    // Of a namespace that is gone nothing is known but what holds everywhere; nothing is released by that.
+    let labels = namespace.as_ref().and_then(|namespace| namespace.metadata.labels.clone()).unwrap_or_default();
+    let effective = policies.effective(&labels).map_err(ReconcileError::Policy)?;
+    let target = match request.spec.target.kind {
+        TargetKind::PersistentVolumeClaim => claim_state(claim.as_ref(), &request.spec.target.uid),
+        TargetKind::Namespace => namespace_state(namespace.as_ref(), &request.spec.target.uid),
+    };
+    let record = match request.spec.target.kind {
+        TargetKind::PersistentVolumeClaim => claim.as_ref().and_then(|claim| claim.approval_record.as_deref()),
+        TargetKind::Namespace => namespace.as_ref().and_then(namespace_record),
+    };
+    // A record that does not prove is none; it is not said who seems to have made it.
+    let record = record.and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
+    let (rights, inventory) = tokio::try_join!(
+        rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
+        inventory(live, &request, target, claim.as_ref(), &policies),
+    )?;
+    Ok(Facts { request, sign_offs, record, ring, policies, effective, rights, target, inventory })
+}
+
+async fn claim(live: &Live, request: &DeletionRequest) -> Result<Option<Claim>, ReadError> {
+    let target = &request.spec.target;
+    let (TargetKind::PersistentVolumeClaim, Some(namespace)) = (target.kind, &target.namespace) else {
+        return Ok(None);
+    };
+    Ok(live.claim(namespace, &target.name).await?.as_ref().map(Claim::of))
+}
+
+/// A target of another UID is another object: the one that was meant is gone.
+fn claim_state(claim: Option<&Claim>, uid: &str) -> TargetState {
+    match claim.filter(|claim| &*claim.uid == uid) {
+        None => TargetState::Gone,
+        Some(claim) => claim.going_since.map_or(TargetState::Live, TargetState::Going),
+    }
+}
+
+fn namespace_state(namespace: Option<&Namespace>, uid: &str) -> TargetState {
+    let meta = namespace.map(|namespace| &namespace.metadata);
+    match meta.filter(|meta| meta.uid.as_deref() == Some(uid)) {
+        None => TargetState::Gone,
+        Some(meta) => meta.deletion_timestamp.as_ref().map_or(TargetState::Live, |time| TargetState::Going(time.0)),
+    }
+}
+
+/// The guard asked for rights when it let the target go; a going namespace takes the role bindings away that
+/// they rest on, so they are not asked for again.
+async fn rights(
+    live: &Live,
+    target: TargetState,
+    namespace: Option<&Namespace>,
+    sign_offs: &[SignOff],
+    record: Option<&ApprovalRecord>,
+    place: &str,
+) -> Result<Rights, ReadError> {
+    let standing = namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_none());
+    if target != TargetState::Live && !standing {
+        return Ok(Rights::latched());
+    }
+    live.rights(&rights_needed(sign_offs, record), place).await
+}
+
+async fn inventory(
+    live: &Live,
+    request: &DeletionRequest,
+    target: TargetState,
+    claim: Option<&Claim>,
+    policies: &PolicySet,
+) -> Result<Inventory, ReadError> {
+    match (target, claim) {
+        (TargetState::Gone, _) => Ok(Inventory::default()),
+        (_, Some(claim)) => live.inventory_of_claim(claim).await,
+        (_, None) => live.inventory_of_namespace(&request.spec.target.name, policies).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn another_object_of_the_same_name_is_not_the_target() {
+        let claim = Claim { uid: "one".into(), ..Claim::default() };
+        assert_eq!(claim_state(Some(&claim), "one"), TargetState::Live);
+        assert_eq!(claim_state(Some(&claim), "two"), TargetState::Gone);
+        assert_eq!(claim_state(None, "one"), TargetState::Gone);
+        let since = "2026-11-23T10:00:00Z".parse().unwrap();
+        let going = Claim { going_since: Some(since), ..claim };
+        assert_eq!(claim_state(Some(&going), "one"), TargetState::Going(since));
+        let namespace: Namespace = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "shop", "uid": "one", "deletionTimestamp": "2026-11-23T10:00:00Z"}
+        }))
+        .unwrap();
+        assert_eq!(namespace_state(Some(&namespace), "one"), TargetState::Going(since));
+        assert_eq!(namespace_state(Some(&namespace), "two"), TargetState::Gone);
+    }
+}

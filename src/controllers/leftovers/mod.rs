@@ -1,0 +1,98 @@
+//! Claims that stay behind in a namespace that is going, because nobody signed off that they go with it: created
+//! after the last look, or in a namespace that went without a request (fact 12). Each gets a request of its own, so
+//! that somebody looks at it and the namespace can end.
+
+mod plan;
+
+use std::time::Duration;
+
+use foureyes_core::api::{DeletionRequest, Target, TargetKind};
+use foureyes_core::domain::deletion::{Governance, is_data, scope};
+use foureyes_core::domain::inventory::Claim;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
+
+use super::context::{Context, Shared};
+use super::error::ReconcileError;
+use super::opening::Opening;
+use super::queue::Next;
+use crate::cluster::events::Told;
+
+/// The namespace controller begins 5 s after the deletion (fact 36); what is still there later stays.
+const GRACE: SignedDuration = SignedDuration::from_secs(8);
+/// Between two looks at a namespace that is going.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Reconciles the namespace of this name.
+pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, ReconcileError> {
+    let Some(namespace) = context.live.namespace(&name).await? else { return Ok(Next::Wait) };
+    let Some(since) = namespace.metadata.deletion_timestamp.as_ref().map(|time| time.0) else {
+        return Ok(Next::Wait);
+    };
+    let early = GRACE - context.clock.now().duration_since(since);
+    if early.is_positive() {
+        return Ok(Next::After(Duration::try_from(early).unwrap_or_default()));
+    }
+    if !is_governed(&context, &namespace)? {
+        return Ok(Next::After(AGAIN));
+    }
+    let uid = namespace.metadata.uid.as_deref().unwrap_or_default();
+    let requests = context.live.requests_about(uid).await?;
+    let policies = context.policies.load_full();
+    for claim in context.live.claims(&name).await? {
+        if claim.going_since.is_none() && is_data(&policies, &claim) {
+            look_after(&context, &requests, since, &claim).await?;
+        }
+    }
+    Ok(Next::After(AGAIN))
+}
+
+fn is_governed(context: &Shared, namespace: &Namespace) -> Result<bool, ReconcileError> {
+    let policies = context.policies.load();
+    let labels = namespace.metadata.labels.clone().unwrap_or_default();
+    // Asked first for its error, which names the policy.
+    policies.effective(&labels).map_err(ReconcileError::Policy)?;
+    Ok(matches!(scope(&policies, context.is_started(), &labels), Ok(Governance::Governed(_))))
+}
+
+async fn look_after(
+    context: &Shared,
+    requests: &[DeletionRequest],
+    since: Timestamp,
+    claim: &Claim,
+) -> Result<(), ReconcileError> {
+    let inventory = context.live.inventory_of_claim(claim).await?;
+    if plan::is_covered(requests, since, &inventory)? || plan::any_open(&context.live.requests_about(&claim.uid).await?)
+    {
+        return Ok(());
+    }
+    let target = Target {
+        api_version: "v1".to_owned(),
+        kind: TargetKind::PersistentVolumeClaim,
+        namespace: Some(claim.namespace.to_string()),
+        name: claim.name.to_string(),
+        uid: claim.uid.to_string(),
+    };
+    let root = plan::root(requests);
+    let text = target.text();
+    let occasion = plan::OCCASION;
+    let reason = match root {
+        Some(root) => format!(
+            "opened for a claim that was not among what was signed off in DeletionRequest {}; its namespace is going",
+            root.metadata.name.as_deref().unwrap_or_default(),
+        ),
+        None => "opened for a claim that stays behind; its namespace was deleted without a request".to_owned(),
+    };
+    let opening = Opening { target, occasion, reason };
+    let name = opening.name();
+    if opening.open(context).await?
+        && let Some(root) = root
+    {
+        let note = format!("{text} stays behind, it was not signed off; DeletionRequest {name} was opened for it");
+        let told = Told { warning: true, reason: "Leftover", action: "Open", note: &note };
+        if let Err(error) = context.events.tell(root, told).await {
+            tracing::warn!(class = error.class(), %error, "an event could not be written");
+        }
+    }
+    Ok(())
+}

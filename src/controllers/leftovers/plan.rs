@@ -1,0 +1,105 @@
+//! Which claims in a namespace that is going were signed off with it.
+
+use foureyes_core::api::{DeletionRequest, Phase};
+use foureyes_core::domain::inventory::{ApprovedItems, Inventory, InventoryError};
+use jiff::Timestamp;
+
+/// What the names of requests for leftovers are made from: one for each claim, ever.
+pub const OCCASION: &str = "leftover";
+
+/// Whether a request that could be used when the namespace went (`since`) covers all of this.
+pub fn is_covered(
+    requests: &[DeletionRequest],
+    since: Timestamp,
+    inventory: &Inventory,
+) -> Result<bool, InventoryError> {
+    for request in requests.iter().filter(|request| was_usable(request, since)) {
+        let approved = request.status.as_ref().and_then(|status| status.inventory.as_ref());
+        let approved = approved.map_or("", |inventory| &inventory.packed_uids);
+        if inventory.beyond(&ApprovedItems::unpack(approved)?)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether somebody can already sign off what is left.
+pub fn any_open(requests: &[DeletionRequest]) -> bool {
+    requests.iter().any(|request| !phase(request).is_ended())
+}
+
+/// The request under which the namespace went, or else any about it.
+pub fn root(requests: &[DeletionRequest]) -> Option<&DeletionRequest> {
+    let went = |request: &&DeletionRequest| matches!(phase(request), Phase::Executing | Phase::Executed);
+    requests.iter().find(went).or_else(|| requests.first())
+}
+
+fn was_usable(request: &DeletionRequest, at: Timestamp) -> bool {
+    let Some(status) = &request.status else { return false };
+    let (Some(from), Some(until)) = (&status.usable_from, &status.valid_until) else { return false };
+    // In whole seconds, as deletionTimestamps are.
+    let within = from.0.as_second() <= at.as_second() && at <= until.0;
+    within && !matches!(phase(request), Phase::Pending | Phase::Rejected | Phase::Cancelled | Phase::Expired)
+}
+
+fn phase(request: &DeletionRequest) -> Phase {
+    request.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use foureyes_core::domain::inventory::Claim;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    const SIGNED_OFF: &str = "00000000-0000-0000-0000-000000000001";
+    const LATER: &str = "00000000-0000-0000-0000-000000000002";
+
+    fn inventory(uid: &str) -> Inventory {
+        let claim = Claim { namespace: "shop".into(), name: "a".into(), uid: uid.into(), ..Claim::default() };
+        Inventory::of([(&claim, None)])
+    }
+
+    fn request(phase: &str) -> DeletionRequest {
+        let inventory =
+            json!({"digest": "d", "total": 1, "summary": "", "packedUIDs": inventory(SIGNED_OFF).packed().unwrap()});
+        let status = json!({"phase": phase, "usableFrom": "2026-11-23T10:00:00Z",
+                            "validUntil": "2026-11-24T10:00:00Z", "inventory": inventory});
+        let target = json!({"apiVersion": "v1", "kind": "Namespace", "name": "shop", "uid": "u"});
+        serde_json::from_value(json!({
+            "apiVersion": "foureyes.dev/v1alpha1", "kind": "DeletionRequest", "metadata": {"name": "one"},
+            "spec": {"target": target, "reason": "r"}, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[rstest]
+    #[case("Executing", SIGNED_OFF, "2026-11-23T10:00:00.9Z", true)]
+    #[case("Executable", SIGNED_OFF, "2026-11-23T11:00:00Z", true)]
+    #[case("Executing", LATER, "2026-11-23T11:00:00Z", false)]
+    #[case("Executing", SIGNED_OFF, "2026-11-23T09:59:59Z", false)]
+    #[case("Executing", SIGNED_OFF, "2026-11-24T10:00:01Z", false)]
+    #[case("Cancelled", SIGNED_OFF, "2026-11-23T11:00:00Z", false)]
+    #[case("Pending", SIGNED_OFF, "2026-11-23T11:00:00Z", false)]
+    fn covered_is_what_was_signed_off_when_the_namespace_went(
+        #[case] phase: &str,
+        #[case] uid: &str,
+        #[case] since: &str,
+        #[case] expected: bool,
+    ) {
+        let covered = is_covered(&[request(phase)], since.parse().unwrap(), &inventory(uid)).unwrap();
+        assert_eq!(covered, expected);
+        assert!(!is_covered(&[], since.parse().unwrap(), &inventory(uid)).unwrap());
+    }
+
+    #[test]
+    fn the_event_goes_to_the_request_under_which_the_namespace_went() {
+        let requests = [request("Cancelled"), request("Executing")];
+        assert_eq!(root(&requests), Some(&requests[1]));
+        assert_eq!(root(&requests[..1]), Some(&requests[0]));
+        assert!(any_open(&requests) && !any_open(&requests[..1]));
+    }
+}

@@ -1,0 +1,45 @@
+//! Clears sign-offs after the request that they are about is gone. They have no owner references: the collector does
+//! not follow them from where they stand (fact 31), and nothing else may make them vanish.
+
+use std::time::Duration;
+
+use foureyes_core::api::SignOff;
+use jiff::SignedDuration;
+use kube::Api;
+
+use super::context::{CALL, Context};
+use super::error::ReconcileError;
+use super::queue::Next;
+use crate::cluster::apply;
+
+/// How long sign-offs outlive their request.
+pub const GRACE: Duration = Duration::from_secs(60);
+const YOUNG: SignedDuration = SignedDuration::from_secs(60);
+
+/// Reconciles the sign-offs about the request with this UID.
+pub async fn reconcile(context: Context, subject: Box<str>) -> Result<Next, ReconcileError> {
+    if context.requests().exists(&subject) {
+        return Ok(Next::Wait);
+    }
+    let api: Api<SignOff> = Api::all(context.live.client().clone());
+    let mut young = false;
+    for sign_off in context.live.sign_offs(&subject).await? {
+        let created = sign_off.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        if created.is_some_and(|created| context.clock.now().duration_since(created) < YOUNG) {
+            young = true;
+            continue;
+        }
+        // What was seen of requests may be old; only this says that the subject is gone.
+        let request = context.live.request(&sign_off.spec.subject.name).await?;
+        if request.is_some_and(|request| request.metadata.uid.as_deref() == Some(&*subject)) {
+            continue;
+        }
+        let name = sign_off.metadata.name.as_deref().unwrap_or_default();
+        let uid = sign_off.metadata.uid.as_deref().unwrap_or_default();
+        let cleared = apply::delete(&api, name, uid, CALL).await;
+        if cleared.map_err(ReconcileError::write("a sign-off can't be cleared"))? {
+            tracing::info!(sign_off = name, request = sign_off.spec.subject.name, "cleared: its request is gone");
+        }
+    }
+    Ok(if young { Next::After(GRACE) } else { Next::Wait })
+}

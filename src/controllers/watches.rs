@@ -1,0 +1,203 @@
+//! What is watched, and whom each change concerns. Watches only say that something happened: what is decided from is
+//! read live.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SafetyPolicy, SignOff, TargetKind};
+use foureyes_core::index::{PolicyEntry, policy_entry, policy_set};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim};
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client};
+
+use super::Latch;
+use super::context::{Context, ObjectKey, Shared};
+use super::requests::Known;
+use super::sign_offs;
+use crate::cluster::live::KEYS;
+use crate::cluster::watch::{Seen, watch, watch_untyped};
+
+/// Claims come and go together; a request about their whole namespace is looked at once for all of them.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// Follows requests for ever; `read` happens once all have been read.
+pub async fn requests(context: Context, read: Latch) {
+    let api: Api<DynamicObject> = untyped::<DeletionRequest>(context.live.client());
+    let mut seen = pin!(watch_untyped(api, "DeletionRequest", |request: DeletionRequest| Known::of(&request)));
+    while let Some(seen) = seen.next().await {
+        match seen {
+            Seen::Applied(known) => {
+                if known.open {
+                    context.queues.deletion_requests.soon(known.name.clone());
+                }
+                context.requests().learn(known);
+            }
+            Seen::Gone(known) => {
+                context.requests().forget(&known.name);
+                context.queues.sign_offs.within(known.uid, sign_offs::GRACE);
+            }
+            Seen::All(all) => {
+                let gone = context.requests().replace(all);
+                for known in gone {
+                    context.queues.sign_offs.within(known.uid, sign_offs::GRACE);
+                }
+                context.look_at_all_requests();
+                read.happens();
+            }
+        }
+    }
+}
+
+/// Follows sign-offs for ever: each concerns its request.
+pub async fn sign_offs(context: Context) {
+    let api: Api<DynamicObject> = untyped::<SignOff>(context.live.client());
+    let subject = |sign_off: SignOff| {
+        let subject = sign_off.spec.subject;
+        (Box::<str>::from(subject.name), Box::<str>::from(subject.uid))
+    };
+    let mut seen = pin!(watch_untyped(api, "SignOff", subject));
+    while let Some(seen) = seen.next().await {
+        let subjects = match seen {
+            Seen::Applied(subject) | Seen::Gone(subject) => vec![subject],
+            Seen::All(subjects) => subjects,
+        };
+        for (name, uid) in subjects {
+            if !context.requests().exists(&uid) {
+                context.queues.sign_offs.within(uid, sign_offs::GRACE);
+            }
+            context.queues.deletion_requests.soon(name);
+        }
+    }
+}
+
+struct ObjectSeen {
+    key: ObjectKey,
+    uid: Box<str>,
+    going: bool,
+    annotated: bool,
+}
+
+fn object_seen(kind: TargetKind, meta: kube::api::ObjectMeta) -> ObjectSeen {
+    let annotations = meta.annotations.as_ref();
+    ObjectSeen {
+        going: meta.deletion_timestamp.is_some(),
+        annotated: annotations.is_some_and(|annotations| annotations.contains_key(APPROVED_BY_RECORD)),
+        uid: meta.uid.unwrap_or_default().into(),
+        key: ObjectKey { kind, namespace: meta.namespace.map(Into::into), name: meta.name.unwrap_or_default().into() },
+    }
+}
+
+/// Follows claims for ever, their metadata alone: each concerns requests about it or about its namespace.
+pub async fn claims(context: Context) {
+    let api: Api<PartialObjectMeta<PersistentVolumeClaim>> = Api::all(context.live.client().clone());
+    let keep = |claim: PartialObjectMeta<_>| Some(object_seen(TargetKind::PersistentVolumeClaim, claim.metadata));
+    let mut seen = pin!(watch(api, "PersistentVolumeClaim", None, keep));
+    while let Some(seen) = seen.next().await {
+        match seen {
+            Seen::Applied(claim) | Seen::Gone(claim) => claim_changed(&context, claim),
+            Seen::All(claims) => {
+                claims.into_iter().filter(|claim| claim.annotated).for_each(|claim| claim_changed(&context, claim));
+                context.look_at_all_requests();
+            }
+        }
+    }
+}
+
+fn claim_changed(context: &Shared, claim: ObjectSeen) {
+    let namespace = claim.key.namespace.as_deref().unwrap_or_default();
+    let (about, around) = {
+        let requests = context.requests();
+        (requests.about(&claim.uid), requests.about_namespace(namespace))
+    };
+    for name in about {
+        context.queues.deletion_requests.soon(name);
+    }
+    for name in around {
+        context.queues.deletion_requests.within(name, GATHER);
+    }
+    if claim.annotated {
+        context.queues.approvals.soon(claim.key);
+    }
+}
+
+/// Follows namespaces for ever: each concerns requests about it and about what is in it.
+pub async fn namespaces(context: Context) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.live.client().clone());
+    let keep = |namespace: PartialObjectMeta<_>| Some(object_seen(TargetKind::Namespace, namespace.metadata));
+    let mut seen = pin!(watch(api, "Namespace", None, keep));
+    while let Some(seen) = seen.next().await {
+        match seen {
+            Seen::Applied(namespace) | Seen::Gone(namespace) => namespace_changed(&context, namespace),
+            Seen::All(namespaces) => {
+                let matter = |namespace: &ObjectSeen| namespace.annotated || namespace.going;
+                namespaces.into_iter().filter(matter).for_each(|namespace| namespace_changed(&context, namespace));
+                context.look_at_all_requests();
+            }
+        }
+    }
+}
+
+fn namespace_changed(context: &Shared, namespace: ObjectSeen) {
+    let within = context.requests().within(&namespace.key.name);
+    for name in within {
+        context.queues.deletion_requests.soon(name);
+    }
+    if namespace.going {
+        context.queues.leftovers.soon(namespace.key.name.clone());
+    }
+    if namespace.annotated {
+        context.queues.approvals.soon(namespace.key);
+    }
+}
+
+/// Follows policies for ever, readable or not; a change concerns every open request. `read` happens once all have been
+/// read.
+pub async fn policies(context: Context, read: Latch) {
+    let api: Api<DynamicObject> = untyped::<SafetyPolicy>(context.live.client());
+    let keep = |policy: DynamicObject| {
+        let name: Box<str> = policy.metadata.name.as_deref()?.into();
+        Some((name, policy_entry(&serde_json::to_value(&policy).ok()?)))
+    };
+    let mut seen = pin!(watch(api, "SafetyPolicy", None, keep));
+    let mut known: BTreeMap<Box<str>, PolicyEntry> = BTreeMap::new();
+    while let Some(seen) = seen.next().await {
+        match seen {
+            Seen::Applied((name, entry)) => {
+                context.queues.safety_policies.soon(name.clone());
+                known.insert(name, entry);
+            }
+            Seen::Gone((name, _)) => drop(known.remove(&name)),
+            Seen::All(all) => {
+                known = all.into_iter().collect();
+                for name in known.keys() {
+                    context.queues.safety_policies.soon(name.clone());
+                }
+            }
+        }
+        // The first that is seen is everything there is.
+        let set = policy_set(known.values().cloned());
+        if **context.policies.load() != set {
+            context.policies.store(Arc::new(set));
+            context.look_at_all_requests();
+        }
+        read.happens();
+    }
+}
+
+/// Follows the public keys for ever: with others, seals may hold that did not hold before.
+pub async fn keys(context: Context) {
+    let api: Api<ConfigMap> = Api::namespaced(context.live.client().clone(), &context.namespace);
+    let mut seen = pin!(watch(api, "ConfigMap", Some(&format!("metadata.name={KEYS}")), |_| Some(())));
+    while seen.next().await.is_some() {
+        context.look_at_all_requests();
+    }
+}
+
+/// Our kinds are read untyped, so that one object that can't be decoded does not end the watch of all.
+fn untyped<K: kube::Resource<DynamicType = ()>>(client: &Client) -> Api<DynamicObject> {
+    Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
+}
