@@ -228,7 +228,9 @@ impl Inventory {
 
     /// The first few items in words.
     pub fn sentence(&self, most: usize) -> String {
-        let mut words: Vec<String> = self.0.iter().take(most).map(DataItem::text).collect();
+        // People know claims, not volumes: claims first.
+        let (claims, volumes): (Vec<_>, Vec<_>) = self.0.iter().partition(|item| item.namespace.is_some());
+        let mut words: Vec<String> = claims.into_iter().chain(volumes).take(most).map(DataItem::text).collect();
         if self.0.len() > most {
             words.push(format!("and {} more", self.0.len() - most));
         }
