@@ -25,9 +25,7 @@ impl Clock {
 
     /// A clock that stands at `at` (to the millisecond) until [`Clock::set`] moves it. Clones share the hand.
     pub fn standing_at(at: Timestamp) -> Self {
-        Self {
-            hand: Some(Arc::new(AtomicI64::new(at.as_millisecond()))),
-        }
+        Self { hand: Some(Arc::new(AtomicI64::new(at.as_millisecond()))) }
     }
 
     /// Moves a standing clock and all its clones, forward or backward; the system's clock is left alone.
@@ -41,8 +39,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         self.hand.as_ref().map_or_else(now, |hand| {
             // The hand was made from a Timestamp, so it is in range; a wrong one must not stop the program.
-            Timestamp::from_millisecond(hand.load(Ordering::SeqCst))
-                .unwrap_or(Timestamp::UNIX_EPOCH)
+            Timestamp::from_millisecond(hand.load(Ordering::SeqCst)).unwrap_or(Timestamp::UNIX_EPOCH)
         })
     }
 }

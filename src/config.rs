@@ -26,23 +26,13 @@ Install with `kubectl apply -k config/observe` first (only warns), then with `co
 /// foureyes' command line.
 #[derive(Debug, Parser)]
 #[command(name = "foureyes", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// Namespace that foureyes itself is installed in
     #[arg(long, global = true, env = NAMESPACE_ENV, default_value = DEFAULT_NAMESPACE, value_name = "NAME")]
     pub namespace: String,
     /// What to log: a level, or levels by module, such as `info,kube=warn,foureyes=debug`
-    #[arg(
-        long,
-        global = true,
-        env = "FOUREYES_LOG",
-        default_value = "info",
-        value_name = "FILTER"
-    )]
+    #[arg(long, global = true, env = "FOUREYES_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
     /// The part to run.
     #[command(subcommand)]
@@ -81,20 +71,10 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct WebhookArgs {
     /// Where the API server's reviews are taken, over TLS
-    #[arg(
-        long,
-        env = "FOUREYES_LISTEN",
-        default_value = "0.0.0.0:9443",
-        value_name = "ADDR:PORT"
-    )]
+    #[arg(long, env = "FOUREYES_LISTEN", default_value = "0.0.0.0:9443", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are served, over plain HTTP
-    #[arg(
-        long,
-        env = "FOUREYES_ADMIN",
-        default_value = "0.0.0.0:8080",
-        value_name = "ADDR:PORT"
-    )]
+    #[arg(long, env = "FOUREYES_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDR:PORT")]
     pub admin: SocketAddr,
     /// PEM file with the authority of the API server's client certificate; sign-offs are then sealed only for callers
     /// that show one
@@ -102,13 +82,7 @@ pub struct WebhookArgs {
     pub client_ca: Option<PathBuf>,
     /// Name that the API server's client certificate must have (common name or DNS name); may be given again.
     /// Without it every certificate of that authority will do
-    #[arg(
-        long,
-        env = "FOUREYES_CLIENT_NAME",
-        value_delimiter = ',',
-        requires = "client_ca",
-        value_name = "NAME"
-    )]
+    #[arg(long, env = "FOUREYES_CLIENT_NAME", value_delimiter = ',', requires = "client_ca", value_name = "NAME")]
     pub client_name: Vec<String>,
     /// How long to serve on after SIGTERM while the cluster learns that this replica is leaving
     #[arg(long, env = "FOUREYES_LAME_DUCK", default_value = "10s", value_name = "DURATION", value_parser = duration)]
@@ -117,20 +91,10 @@ pub struct WebhookArgs {
     #[arg(long, env = "FOUREYES_DRAIN", default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub drain: Duration,
     /// Reviews answered at a time; more get 503 with Retry-After
-    #[arg(
-        long,
-        env = "FOUREYES_MAX_IN_FLIGHT",
-        default_value_t = 256,
-        value_name = "N"
-    )]
+    #[arg(long, env = "FOUREYES_MAX_IN_FLIGHT", default_value_t = 256, value_name = "N")]
     pub max_in_flight: usize,
     /// Open connections to the review port; more are closed
-    #[arg(
-        long,
-        env = "FOUREYES_MAX_CONNECTIONS",
-        default_value_t = 1024,
-        value_name = "N"
-    )]
+    #[arg(long, env = "FOUREYES_MAX_CONNECTIONS", default_value_t = 1024, value_name = "N")]
     pub max_connections: usize,
 }
 
@@ -138,20 +102,10 @@ pub struct WebhookArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
     /// Where /livez, /readyz and /metrics are served, over plain HTTP
-    #[arg(
-        long,
-        env = "FOUREYES_ADMIN",
-        default_value = "0.0.0.0:8081",
-        value_name = "ADDR:PORT"
-    )]
+    #[arg(long, env = "FOUREYES_ADMIN", default_value = "0.0.0.0:8081", value_name = "ADDR:PORT")]
     pub admin: SocketAddr,
     /// Further name or address of the webhook for its certificate; may be given again
-    #[arg(
-        long,
-        env = "FOUREYES_SERVING_NAMES",
-        value_delimiter = ',',
-        value_name = "NAME"
-    )]
+    #[arg(long, env = "FOUREYES_SERVING_NAMES", value_delimiter = ',', value_name = "NAME")]
     pub serving_name: Vec<String>,
 }
 
@@ -207,9 +161,7 @@ mod tests {
     fn defaults_are_those_of_the_shipped_manifests() {
         let cli = Cli::try_parse_from(["foureyes", "webhook"]).unwrap();
         assert_eq!(cli.namespace, "foureyes-system");
-        let Command::Webhook(webhook) = cli.command else {
-            panic!("another command")
-        };
+        let Command::Webhook(webhook) = cli.command else { panic!("another command") };
         assert_eq!(webhook.listen.port(), 9443);
         assert_eq!(webhook.admin.port(), 8080);
         assert_eq!(webhook.lame_duck, Duration::from_secs(10));
@@ -217,14 +169,7 @@ mod tests {
 
     #[test]
     fn names_may_be_given_again_or_with_commas() {
-        let line = [
-            "foureyes",
-            "controller",
-            "--serving-name",
-            "a,b",
-            "--serving-name",
-            "127.0.0.1",
-        ];
+        let line = ["foureyes", "controller", "--serving-name", "a,b", "--serving-name", "127.0.0.1"];
         let Command::Controller(controller) = Cli::try_parse_from(line).unwrap().command else {
             panic!("another command")
         };
@@ -249,15 +194,7 @@ mod tests {
     #[test]
     fn help_teaches_the_commands() {
         let help = Cli::command().render_long_help().to_string();
-        for word in [
-            "webhook",
-            "controller",
-            "keys",
-            "verify",
-            "crds",
-            "config/observe",
-            "KUBECONFIG",
-        ] {
+        for word in ["webhook", "controller", "keys", "verify", "crds", "config/observe", "KUBECONFIG"] {
             assert!(help.contains(word), "{word} not in\n{help}");
         }
     }

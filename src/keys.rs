@@ -50,9 +50,7 @@ pub enum KeysError {
     #[error("the cluster can't be identified: kube-system has no UID")]
     NoClusterId,
     /// The Secret holds something else than what this command wrote.
-    #[error(
-        "the Secret {SEALING_KEY_SECRET} can't be used ({0}); rotate with `foureyes keys --rotate`"
-    )]
+    #[error("the Secret {SEALING_KEY_SECRET} can't be used ({0}); rotate with `foureyes keys --rotate`")]
     Unusable(String),
     /// Making a key.
     #[error("a key can't be made: {0}")]
@@ -81,20 +79,10 @@ fn due(kept: Option<&Kept>, args: &KeysArgs, now: Timestamp) -> Due {
     let Some(kept) = kept else {
         return Due::First;
     };
-    let made = kept
-        .public
-        .iter()
-        .find(|key| key.id == kept.key.id())
-        .map(|key| key.not_before);
-    let limit = args
-        .rotate_after
-        .and_then(|limit| SignedDuration::try_from(limit).ok());
+    let made = kept.public.iter().find(|key| key.id == kept.key.id()).map(|key| key.not_before);
+    let limit = args.rotate_after.and_then(|limit| SignedDuration::try_from(limit).ok());
     let old = limit.is_some_and(|limit| made.is_none_or(|made| now.duration_since(made) >= limit));
-    if args.rotate || old {
-        Due::Rotate
-    } else {
-        Due::Nothing
-    }
+    if args.rotate || old { Due::Rotate } else { Due::Nothing }
 }
 
 /// `public` with `new`, and an end at `old_until` for every key that had none.
@@ -108,17 +96,10 @@ fn with_new(public: &[PublicKey], new: PublicKey, old_until: Timestamp) -> Vec<P
 }
 
 /// Brings the keys in order and says in a few lines what it did.
-pub async fn run(
-    client: &Client,
-    namespace: &str,
-    args: &KeysArgs,
-    clock: &Clock,
-) -> Result<String, KeysError> {
+pub async fn run(client: &Client, namespace: &str, args: &KeysArgs, clock: &Clock) -> Result<String, KeysError> {
     let cluster_id = cluster_id(client).await?;
     let map = config_maps::get(client, namespace, KEYS).await;
-    let map = map
-        .map_err(calling("the ConfigMap can't be read"))?
-        .ok_or(KeysError::NoConfigMap)?;
+    let map = map.map_err(calling("the ConfigMap can't be read"))?.ok_or(KeysError::NoConfigMap)?;
     let published = key_ring(&map).ok();
     let secret = read_secret(client, namespace).await?;
     let kept = match secret.as_ref().map(kept) {
@@ -129,15 +110,9 @@ pub async fn run(
     let now = clock.now();
     let known = match &kept {
         Some(kept) => kept.public.clone(),
-        None => published
-            .as_ref()
-            .map(|ring| ring.keys.clone())
-            .unwrap_or_default(),
+        None => published.as_ref().map(|ring| ring.keys.clone()).unwrap_or_default(),
     };
-    let ring = |keys: Vec<PublicKey>| KeyRing {
-        cluster_id: cluster_id.clone(),
-        keys,
-    };
+    let ring = |keys: Vec<PublicKey>| KeyRing { cluster_id: cluster_id.clone(), keys };
     let mut said = String::new();
     match due(kept.as_ref(), args, now) {
         Due::Nothing => {
@@ -146,9 +121,7 @@ pub async fn run(
                 said.push_str("The sealing key is in place and its public half is published; nothing to do.\n");
             } else {
                 publish(client, namespace, &map, &wanted).await?;
-                said.push_str(
-                    "The sealing key is in place; its public half was published again.\n",
-                );
+                said.push_str("The sealing key is in place; its public half was published again.\n");
             }
         }
         first_or_rotate => {
@@ -165,16 +138,9 @@ pub async fn run(
             tokio::time::sleep(wait.unsigned_abs()).await;
             write_secret(client, namespace, secret, &document, &wanted.keys).await?;
             // Writing to a String can't fail.
-            let _ = writeln!(
-                said,
-                "Made the sealing key {} and published its public half.",
-                key.id()
-            );
+            let _ = writeln!(said, "Made the sealing key {} and published its public half.", key.id());
             if !known.is_empty() {
-                let _ = writeln!(
-                    said,
-                    "Older keys seal until {end}; what they sealed stays valid."
-                );
+                let _ = writeln!(said, "Older keys seal until {end}; what they sealed stays valid.");
             }
         }
     }
@@ -185,20 +151,12 @@ async fn cluster_id(client: &Client) -> Result<String, KeysError> {
     let api: Api<Namespace> = Api::all(client.clone());
     let system = with_deadline(CALL, api.get("kube-system")).await;
     let system = system.map_err(calling("the namespace kube-system can't be read"))?;
-    system
-        .metadata
-        .uid
-        .filter(|uid| !uid.is_empty())
-        .ok_or(KeysError::NoClusterId)
+    system.metadata.uid.filter(|uid| !uid.is_empty()).ok_or(KeysError::NoClusterId)
 }
 
 /// Untyped, because it is sent back whole: a typed one would lose fields that this program does not know.
 fn secrets(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    Api::namespaced_with(
-        client.clone(),
-        namespace,
-        &ApiResource::erase::<Secret>(&()),
-    )
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Secret>(&()))
 }
 
 async fn read_secret(client: &Client, namespace: &str) -> Result<Option<DynamicObject>, KeysError> {
@@ -210,46 +168,27 @@ async fn read_secret(client: &Client, namespace: &str) -> Result<Option<DynamicO
 fn kept(secret: &DynamicObject) -> Result<Option<Kept>, KeysError> {
     let value = |key: &str| match secret.data["data"][key].as_str() {
         None | Some("") => Ok(None),
-        Some(text) => STANDARD
-            .decode(text)
-            .map(Some)
-            .map_err(|_| KeysError::Unusable(format!("{key} is no base64"))),
+        Some(text) => STANDARD.decode(text).map(Some).map_err(|_| KeysError::Unusable(format!("{key} is no base64"))),
     };
     let (Some(document), Some(list)) = (value(PRIVATE_KEY)?, value(PUBLIC_KEYS)?) else {
         let empty = value(PRIVATE_KEY)?.is_none() && value(PUBLIC_KEYS)?.is_none();
         return if empty {
             Ok(None)
         } else {
-            Err(KeysError::Unusable(format!(
-                "it needs both {PRIVATE_KEY} and {PUBLIC_KEYS}"
-            )))
+            Err(KeysError::Unusable(format!("it needs both {PRIVATE_KEY} and {PUBLIC_KEYS}")))
         };
     };
-    let key = SigningKey::from_pkcs8(&document)
-        .map_err(|error| KeysError::Unusable(error.to_string()))?;
-    let public: Vec<PublicKey> = serde_json::from_slice(&list)
-        .map_err(|_| KeysError::Unusable(format!("{PUBLIC_KEYS} can't be read")))?;
-    if !public
-        .iter()
-        .any(|listed| listed.id == key.id() && listed.not_after.is_none())
-    {
-        return Err(KeysError::Unusable(format!(
-            "its key is not the active one of {PUBLIC_KEYS}"
-        )));
+    let key = SigningKey::from_pkcs8(&document).map_err(|error| KeysError::Unusable(error.to_string()))?;
+    let public: Vec<PublicKey> =
+        serde_json::from_slice(&list).map_err(|_| KeysError::Unusable(format!("{PUBLIC_KEYS} can't be read")))?;
+    if !public.iter().any(|listed| listed.id == key.id() && listed.not_after.is_none()) {
+        return Err(KeysError::Unusable(format!("its key is not the active one of {PUBLIC_KEYS}")));
     }
     Ok(Some(Kept { key, public }))
 }
 
-async fn publish(
-    client: &Client,
-    namespace: &str,
-    map: &ConfigMap,
-    ring: &KeyRing,
-) -> Result<(), KeysError> {
-    let data = BTreeMap::from([
-        (KEYS_CLUSTER_ID, ring.cluster_id.clone()),
-        (KEYS_LIST, json!(ring.keys).to_string()),
-    ]);
+async fn publish(client: &Client, namespace: &str, map: &ConfigMap, ring: &KeyRing) -> Result<(), KeysError> {
+    let data = BTreeMap::from([(KEYS_CLUSTER_ID, ring.cluster_id.clone()), (KEYS_LIST, json!(ring.keys).to_string())]);
     let written = config_maps::update(client, namespace, KEYS, map, &data).await;
     written.map_err(calling("the public keys can't be published"))?;
     Ok(())
@@ -304,35 +243,21 @@ mod tests {
         secret
     }
 
-    const KEEP: KeysArgs = KeysArgs {
-        rotate: false,
-        rotate_after: None,
-    };
+    const KEEP: KeysArgs = KeysArgs { rotate: false, rotate_after: None };
 
     #[test]
     fn a_key_in_place_is_left_alone_until_it_is_old_enough_or_rotation_is_asked_for() {
         let document = SigningKey::generate().unwrap();
         let key = SigningKey::from_pkcs8(&document).unwrap();
         let made = at("2026-11-23T10:00:00Z");
-        let kept = kept(&secret_of(&[key.public(made)], &document))
-            .unwrap()
-            .unwrap();
+        let kept = kept(&secret_of(&[key.public(made)], &document)).unwrap().unwrap();
         let later = at("2027-02-21T09:59:59Z");
-        let days = |days: u64| KeysArgs {
-            rotate: false,
-            rotate_after: Some(Duration::from_secs(days * 86_400)),
-        };
+        let days = |days: u64| KeysArgs { rotate: false, rotate_after: Some(Duration::from_secs(days * 86_400)) };
         assert_eq!(due(None, &KEEP, made), Due::First);
         assert_eq!(due(Some(&kept), &KEEP, later), Due::Nothing);
         assert_eq!(due(Some(&kept), &days(90), later), Due::Nothing);
-        assert_eq!(
-            due(Some(&kept), &days(90), at("2027-02-21T10:00:00Z")),
-            Due::Rotate
-        );
-        let rotate = KeysArgs {
-            rotate: true,
-            ..KEEP
-        };
+        assert_eq!(due(Some(&kept), &days(90), at("2027-02-21T10:00:00Z")), Due::Rotate);
+        let rotate = KeysArgs { rotate: true, ..KEEP };
         assert_eq!(due(Some(&kept), &rotate, made), Due::Rotate);
     }
 
@@ -344,33 +269,18 @@ mod tests {
         };
         let mut oldest = public("2026-01-01T00:00:00Z");
         oldest.not_after = Some(at("2026-04-01T00:05:00Z"));
-        let (old, new) = (
-            public("2026-04-01T00:00:00Z"),
-            public("2026-07-01T00:00:00Z"),
-        );
-        let all = with_new(
-            &[oldest.clone(), old.clone()],
-            new.clone(),
-            at("2026-07-01T00:05:20Z"),
-        );
+        let (old, new) = (public("2026-04-01T00:00:00Z"), public("2026-07-01T00:00:00Z"));
+        let all = with_new(&[oldest.clone(), old.clone()], new.clone(), at("2026-07-01T00:05:20Z"));
         assert_eq!(all[0], oldest);
-        assert_eq!(
-            (&all[1].id, all[1].not_after),
-            (&old.id, Some(at("2026-07-01T00:05:20Z")))
-        );
+        assert_eq!((&all[1].id, all[1].not_after), (&old.id, Some(at("2026-07-01T00:05:20Z"))));
         assert_eq!(all[2], new);
         assert_eq!(all.len(), 3);
     }
 
     #[test]
     fn a_secret_that_this_command_did_not_write_is_not_used() {
-        let (one, two) = (
-            SigningKey::generate().unwrap(),
-            SigningKey::generate().unwrap(),
-        );
-        let public = SigningKey::from_pkcs8(&one)
-            .unwrap()
-            .public(at("2026-01-01T00:00:00Z"));
+        let (one, two) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let public = SigningKey::from_pkcs8(&one).unwrap().public(at("2026-01-01T00:00:00Z"));
         let listed = std::slice::from_ref(&public);
         assert!(kept(&secret_of(listed, &one)).unwrap().is_some());
         assert!(kept(&secret_of(listed, &two)).is_err());

@@ -13,9 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::telemetry::DroppedLines;
 
 /// Upper bounds in seconds. Finer than the API server's own below 5 ms, where nearly all reviews end.
-const REVIEW_BUCKETS: [f64; 13] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0,
-];
+const REVIEW_BUCKETS: [f64; 13] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
 /// Upper bounds in seconds for calls to the API server.
 const CALL_BUCKETS: [f64; 9] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
 
@@ -127,42 +126,22 @@ impl Metrics {
             Unit::Seconds,
             Clone::clone(&calls),
         );
-        r.register(
-            "reconciles",
-            "Reconciliations ended, by controller and outcome",
-            Clone::clone(&reconciles),
-        );
-        r.register(
-            "requests_shed",
-            "Requests turned away before a decision, by reason",
-            Clone::clone(&shed),
-        );
+        r.register("reconciles", "Reconciliations ended, by controller and outcome", Clone::clone(&reconciles));
+        r.register("requests_shed", "Requests turned away before a decision, by reason", Clone::clone(&shed));
         r.register(
             "connections_refused",
             "Connections that never came to a request, by reason",
             Clone::clone(&handshake_failures),
         );
-        r.register(
-            "requests_in_flight",
-            "Requests being answered",
-            in_flight.clone(),
-        );
-        r.register(
-            "connections",
-            "Open connections to the webhook port",
-            connections.clone(),
-        );
+        r.register("requests_in_flight", "Requests being answered", in_flight.clone());
+        r.register("connections", "Open connections to the webhook port", connections.clone());
         r.register_with_unit(
             "index_sync_age",
             "Time since the index of this kind last heard from the API server",
             Unit::Seconds,
             Clone::clone(&index_age),
         );
-        r.register(
-            "index_objects",
-            "Objects in the index of this kind",
-            Clone::clone(&index_objects),
-        );
+        r.register("index_objects", "Objects in the index of this kind", Clone::clone(&index_objects));
         r.register(
             "serving_certificate_expiry_timestamp_seconds",
             "When the certificate being served ends, in seconds since 1970",
@@ -190,29 +169,18 @@ impl Metrics {
     /// Counts one answered review and its time.
     pub fn decided(&self, decision: Decision, took: Duration) {
         self.decisions.get_or_create(&decision).inc();
-        let webhook = OfWebhook {
-            webhook: decision.webhook,
-        };
-        self.durations
-            .get_or_create(&webhook)
-            .observe(took.as_secs_f64());
+        let webhook = OfWebhook { webhook: decision.webhook };
+        self.durations.get_or_create(&webhook).observe(took.as_secs_f64());
     }
 
     /// Counts one call to the Kubernetes API; `outcome` is `ok` or an error class.
     pub fn called(&self, call: &'static str, outcome: &'static str, took: Duration) {
-        self.calls
-            .get_or_create(&OfCall { call, outcome })
-            .observe(took.as_secs_f64());
+        self.calls.get_or_create(&OfCall { call, outcome }).observe(took.as_secs_f64());
     }
 
     /// Counts one ended reconciliation; `outcome` is `ok` or an error class.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str) {
-        self.reconciles
-            .get_or_create(&OfReconcile {
-                controller,
-                outcome,
-            })
-            .inc();
+        self.reconciles.get_or_create(&OfReconcile { controller, outcome }).inc();
     }
 
     /// Counts one request turned away (`overloaded`, `too_large`, `slow_body`).
@@ -222,9 +190,7 @@ impl Metrics {
 
     /// Counts one connection that never came to a request (`too_many`, `timeout`, `tls`).
     pub fn connection_refused(&self, reason: &'static str) {
-        self.handshake_failures
-            .get_or_create(&OfReason { reason })
-            .inc();
+        self.handshake_failures.get_or_create(&OfReason { reason }).inc();
     }
 
     /// The number of requests being answered.
@@ -266,11 +232,7 @@ mod tests {
     #[test]
     fn decisions_are_counted_by_webhook_verdict_and_code() {
         let metrics = Metrics::new(None);
-        let denied = Decision {
-            webhook: "guard",
-            verdict: "denied",
-            code: "NeedsApproval",
-        };
+        let denied = Decision { webhook: "guard", verdict: "denied", code: "NeedsApproval" };
         metrics.decided(denied, Duration::from_micros(70));
         metrics.decided(denied, Duration::from_millis(3));
         metrics.shed("overloaded");

@@ -52,6 +52,11 @@ impl Telemetry {
 pub fn init(filter: &str) -> Result<Telemetry, TelemetryError> {
     let (subscriber, telemetry) = subscriber(filter, std::io::stdout())?;
     subscriber.try_init()?;
+    // Where, not what: a panic's text may quote the value that it stumbled over.
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "panic");
+    }));
     Ok(telemetry)
 }
 
@@ -59,10 +64,8 @@ fn subscriber(
     filter: &str,
     to: impl std::io::Write + Send + 'static,
 ) -> Result<(impl tracing::Subscriber + Send + Sync, Telemetry), TelemetryError> {
-    let filter = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(QUEUED_LINES)
@@ -77,10 +80,7 @@ fn subscriber(
         .with_env_filter(filter)
         .with_writer(writer)
         .finish();
-    let telemetry = Telemetry {
-        dropped,
-        _writer: guard,
-    };
+    let telemetry = Telemetry { dropped, _writer: guard };
     Ok((subscriber, telemetry))
 }
 

@@ -70,16 +70,8 @@ pub fn report(ring: &KeyRing, sign_offs: &[SignOff]) -> Report {
         valid += usize::from(describe(ring, sign_off, &mut text));
     }
     // Writing to a String can't fail.
-    let _ = writeln!(
-        text,
-        "{valid} of {} valid, by the keys of cluster {}",
-        sign_offs.len(),
-        plain(&ring.cluster_id)
-    );
-    Report {
-        text,
-        all_valid: valid == sign_offs.len() && valid > 0,
-    }
+    let _ = writeln!(text, "{valid} of {} valid, by the keys of cluster {}", sign_offs.len(), plain(&ring.cluster_id));
+    Report { text, all_valid: valid == sign_offs.len() && valid > 0 }
 }
 
 fn describe(ring: &KeyRing, sign_off: &SignOff, text: &mut String) -> bool {
@@ -92,54 +84,29 @@ fn describe(ring: &KeyRing, sign_off: &SignOff, text: &mut String) -> bool {
     };
     // Said either way: for a forgery it is what the forger claims.
     let claim = if proven.is_ok() { "" } else { " (claimed)" };
-    let who = spec
-        .author
-        .as_ref()
-        .map_or("nobody", |author| author.username.as_str());
-    let groups = spec
-        .author
-        .as_ref()
-        .map(|author| author.groups.join(", "))
-        .unwrap_or_default();
+    let who = spec.author.as_ref().map_or("nobody", |author| author.username.as_str());
+    let groups = spec.author.as_ref().map(|author| author.groups.join(", ")).unwrap_or_default();
     let _ = writeln!(text, "  who   {}{claim}", plain(who));
     if !groups.is_empty() {
         let _ = writeln!(text, "        of {}", plain(&groups));
     }
     let subject = &spec.subject;
-    let (says, kind, of, uid) = (
-        spec.says.as_str(),
-        plain(&subject.kind),
-        plain(&subject.name),
-        plain(&subject.uid),
-    );
+    let (says, kind, of, uid) = (spec.says.as_str(), plain(&subject.kind), plain(&subject.name), plain(&subject.uid));
     let _ = writeln!(text, "  what  {says} {kind} {of}, uid {uid}{claim}");
-    for (label, value) in [
-        ("digest", &spec.digest),
-        ("verified", &spec.verified),
-        ("comment", &spec.comment),
-    ] {
+    for (label, value) in [("digest", &spec.digest), ("verified", &spec.verified), ("comment", &spec.comment)] {
         if let Some(value) = value {
             let _ = writeln!(text, "        {label}: {}", plain(value));
         }
     }
-    let when = spec
-        .at
-        .as_ref()
-        .map_or_else(|| "no time".to_owned(), |at| at.0.to_string());
-    let key = spec
-        .seal
-        .as_deref()
-        .and_then(|seal| seal.split('.').nth(1))
-        .unwrap_or("no key");
+    let when = spec.at.as_ref().map_or_else(|| "no time".to_owned(), |at| at.0.to_string());
+    let key = spec.seal.as_deref().and_then(|seal| seal.split('.').nth(1)).unwrap_or("no key");
     let _ = writeln!(text, "  when  {when}, sealed by {}{claim}", plain(key));
     proven.is_ok()
 }
 
 /// Without what could move a terminal's cursor or fake a line.
 fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn read_keys(file: &Path) -> Result<KeyRing, VerifyError> {
@@ -148,16 +115,10 @@ fn read_keys(file: &Path) -> Result<KeyRing, VerifyError> {
         return Err(content(file, "one ConfigMap is wanted"));
     };
     if map["kind"] != "ConfigMap" {
-        return Err(content(
-            file,
-            "a ConfigMap is wanted: kubectl -n foureyes-system get cm foureyes-keys -o yaml",
-        ));
+        return Err(content(file, "a ConfigMap is wanted: kubectl -n foureyes-system get cm foureyes-keys -o yaml"));
     }
     let map = ConfigMap::deserialize(map).map_err(|error| content(file, &error.to_string()))?;
-    key_ring(&map).map_err(|source| VerifyError::Keys {
-        file: shown(file),
-        source,
-    })
+    key_ring(&map).map_err(|source| VerifyError::Keys { file: shown(file), source })
 }
 
 fn read_sign_offs(file: &Path) -> Result<Vec<SignOff>, VerifyError> {
@@ -169,16 +130,9 @@ fn read_sign_offs(file: &Path) -> Result<Vec<SignOff>, VerifyError> {
         };
         for item in items {
             if item["kind"] != "SignOff" || item["apiVersion"] != API_VERSION {
-                return Err(content(
-                    file,
-                    &format!(
-                        "a SignOff of {API_VERSION} is wanted, found {}",
-                        item["kind"]
-                    ),
-                ));
+                return Err(content(file, &format!("a SignOff of {API_VERSION} is wanted, found {}", item["kind"])));
             }
-            let sign_off =
-                SignOff::deserialize(item).map_err(|error| content(file, &error.to_string()))?;
+            let sign_off = SignOff::deserialize(item).map_err(|error| content(file, &error.to_string()))?;
             found.push(sign_off);
         }
     }
@@ -189,8 +143,7 @@ fn read_sign_offs(file: &Path) -> Result<Vec<SignOff>, VerifyError> {
 fn documents(file: &Path, text: &str) -> Result<Vec<Value>, VerifyError> {
     let mut found = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
-        let value =
-            Value::deserialize(document).map_err(|error| content(file, &error.to_string()))?;
+        let value = Value::deserialize(document).map_err(|error| content(file, &error.to_string()))?;
         if !value.is_null() {
             found.push(value);
         }
@@ -205,25 +158,15 @@ fn read(file: &Path) -> Result<String, VerifyError> {
     } else {
         std::fs::read_to_string(file)
     };
-    text.map_err(|source| VerifyError::File {
-        file: shown(file),
-        source,
-    })
+    text.map_err(|source| VerifyError::File { file: shown(file), source })
 }
 
 fn shown(file: &Path) -> String {
-    if file == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        PathBuf::from(file).display().to_string()
-    }
+    if file == Path::new("-") { "standard input".to_owned() } else { PathBuf::from(file).display().to_string() }
 }
 
 fn content(file: &Path, why: &str) -> VerifyError {
-    VerifyError::Content {
-        file: shown(file),
-        why: why.to_owned(),
-    }
+    VerifyError::Content { file: shown(file), why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -241,10 +184,7 @@ mod tests {
 
     fn key() -> (SigningKey, KeyRing) {
         let key = SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap();
-        let ring = KeyRing {
-            cluster_id: "c".to_owned(),
-            keys: vec![key.public(NOW.parse().unwrap())],
-        };
+        let ring = KeyRing { cluster_id: "c".to_owned(), keys: vec![key.public(NOW.parse().unwrap())] };
         (key, ring)
     }
 
@@ -260,11 +200,7 @@ mod tests {
             digest: Some(format!("subject/v1:sha256:{}", "0".repeat(64))),
             verified: Some("asked the owner".to_owned()),
             comment: None,
-            author: Some(Author {
-                username: "bob".to_owned(),
-                groups: vec!["ops".to_owned()],
-                ..Author::default()
-            }),
+            author: Some(Author { username: "bob".to_owned(), groups: vec!["ops".to_owned()], ..Author::default() }),
             at: Some(stated(now)),
             seal: None,
         };
@@ -297,8 +233,7 @@ mod tests {
         impl Dir {
             pub fn new() -> Self {
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                let path = std::env::temp_dir()
-                    .join(format!("foureyes-verify-{}-{number}", std::process::id()));
+                let path = std::env::temp_dir().join(format!("foureyes-verify-{}-{number}", std::process::id()));
                 std::fs::create_dir_all(&path).unwrap();
                 Self(path)
             }
@@ -324,26 +259,13 @@ mod tests {
         let yaml = serde_yaml_ng::to_string(&one).unwrap();
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [one, one] }).to_string();
         let stream = format!("{yaml}---\n{yaml}---\n");
-        for (text, count) in [
-            (yaml, 1),
-            (json!(one).to_string(), 1),
-            (list, 2),
-            (stream, 2),
-        ] {
+        for (text, count) in [(yaml, 1), (json!(one).to_string(), 1), (list, 2), (stream, 2)] {
             let (_dir, args) = files(&ring, &text);
             let report = run(&args).unwrap();
             assert!(report.all_valid, "{}", report.text);
-            assert!(report.text.ends_with(&format!(
-                "{count} of {count} valid, by the keys of cluster c\n"
-            )));
-            for word in [
-                "so-1: valid",
-                "bob",
-                "of ops",
-                "Approve DeletionRequest shop-reports",
-                "asked the owner",
-                NOW,
-            ] {
+            assert!(report.text.ends_with(&format!("{count} of {count} valid, by the keys of cluster c\n")));
+            for word in ["so-1: valid", "bob", "of ops", "Approve DeletionRequest shop-reports", "asked the owner", NOW]
+            {
                 assert!(report.text.contains(word), "{word} not in {}", report.text);
             }
         }
@@ -363,11 +285,7 @@ mod tests {
         for sign_off in bad {
             let report = report(&ring, &[good.clone(), sign_off]);
             assert!(!report.all_valid);
-            assert!(
-                report.text.contains("NOT VALID: ") && report.text.contains("1 of 2 valid"),
-                "{}",
-                report.text
-            );
+            assert!(report.text.contains("NOT VALID: ") && report.text.contains("1 of 2 valid"), "{}", report.text);
         }
     }
 
@@ -381,11 +299,7 @@ mod tests {
     #[test]
     fn other_kinds_and_nonsense_are_named() {
         let (_, ring) = key();
-        for (text, why) in [
-            ("kind: Pod\napiVersion: v1\n", "a SignOff of"),
-            ("{", "signoffs"),
-            ("a: [", "signoffs"),
-        ] {
+        for (text, why) in [("kind: Pod\napiVersion: v1\n", "a SignOff of"), ("{", "signoffs"), ("a: [", "signoffs")] {
             let (_dir, args) = files(&ring, text);
             let error = run(&args).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
@@ -398,10 +312,6 @@ mod tests {
         let mut sign_off = signed(&key);
         sign_off.metadata.name = Some("so-1: valid\n\u{1b}[2Kso".to_owned());
         let report = report(&ring, &[sign_off]);
-        assert!(
-            !report.text.contains('\u{1b}') && report.text.lines().count() == 8,
-            "{}",
-            report.text
-        );
+        assert!(!report.text.contains('\u{1b}') && report.text.lines().count() == 8, "{}", report.text);
     }
 }

@@ -14,11 +14,7 @@ use super::client::{CallError, with_deadline};
 const CALL: Duration = Duration::from_secs(5);
 
 /// The ConfigMap of this name; `None` if there is none.
-pub async fn get(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<ConfigMap>, CallError> {
+pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<ConfigMap>, CallError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     with_deadline(CALL, api.get_opt(name)).await
 }
@@ -32,11 +28,6 @@ pub async fn update(
     set: &BTreeMap<&str, String>,
 ) -> Result<ConfigMap, CallError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let patch =
-        json!({ "metadata": { "resourceVersion": read.metadata.resource_version }, "data": set });
-    with_deadline(
-        CALL,
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
-    )
-    .await
+    let patch = json!({ "metadata": { "resourceVersion": read.metadata.resource_version }, "data": set });
+    with_deadline(CALL, api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await
 }

@@ -48,14 +48,14 @@ where
     let bound = readiness.condition("bound");
     let admin = listen("--admin", args.admin).await?;
     let admin = admin::serve(admin, readiness.clone(), metrics.clone());
-    let reconcilers = reconcilers(Parts {
+    let reconcilers = Box::pin(reconcilers(Parts {
         client: client.clone(),
         namespace: namespace.to_owned(),
         clock: Clock::system(),
         metrics,
         readiness,
         shutdown: shutdown.clone(),
-    });
+    }));
     let names = args.serving_name.clone();
     let work = async {
         let certificates = certificates::run(client, namespace, names, shutdown.token());

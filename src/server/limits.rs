@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -49,6 +49,8 @@ impl Limits {
 
     /// Puts `router` behind these bounds. Its handlers find the whole body in memory, in one piece.
     pub fn around(self, router: Router) -> Router {
+        // axum's own limit of 2 MB is for bodies that nobody has bounded yet.
+        let router = router.layer(DefaultBodyLimit::disable());
         router.layer(from_fn_with_state(self, bounded))
     }
 }

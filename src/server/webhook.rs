@@ -10,7 +10,7 @@ use kube::Client;
 
 use super::admin;
 use super::material::{SealingKey, keep_certificate, keep_sealing_key};
-use super::process::{PartError, Process, at, listen};
+use super::process::{Beside, PartError, Process, at, listen};
 use super::readiness::Readiness;
 use super::serve::{ServeOptions, serve};
 use super::tls::{ClientAuthority, ServerTls, ServingCertificate};
@@ -52,24 +52,19 @@ where
     let clients = client_authority(args.client_ca.as_ref(), &args.client_name).await?;
     let client = webhook_client().await?;
     let readiness = Readiness::default();
+    let mut beside = Beside::default();
     let admin = listen("--admin", args.admin).await?;
-    let admin = tokio::spawn(admin::serve(admin, readiness.clone(), metrics.clone()));
+    beside.start("the admin port", admin::serve(admin, readiness.clone(), metrics.clone()));
 
     let poll = |name| watch_secret(client.clone(), namespace.to_owned(), name, POLL);
     let certificate = Arc::new(ServingCertificate::default());
-    tokio::spawn(keep_certificate(
-        poll(TLS_SECRET),
-        Arc::clone(&certificate),
-        readiness.condition("certificate valid"),
-        metrics.clone(),
-        Clock::system(),
-    ));
+    let valid = readiness.condition("certificate valid");
+    let kept = Arc::clone(&certificate);
+    let keep = keep_certificate(poll(TLS_SECRET), kept, valid, metrics.clone(), Clock::system());
+    beside.start("the certificate", keep);
     let sealing_key = SealingKey::default();
-    tokio::spawn(keep_sealing_key(
-        poll(SEALING_KEY_SECRET),
-        Arc::clone(&sealing_key),
-        readiness.condition("sealing key"),
-    ));
+    let (slot, present) = (Arc::clone(&sealing_key), readiness.condition("sealing key"));
+    beside.start("the sealing key", keep_sealing_key(poll(SEALING_KEY_SECRET), slot, present));
     let router = router(Parts {
         client,
         namespace: namespace.to_owned(),
@@ -88,8 +83,8 @@ where
         drain: args.drain,
     };
     let tls = ServerTls::new(certificate, clients)?;
-    let served = serve(listener, tls, router, options, &readiness, &metrics, shutdown).await;
-    admin.abort();
+    let serving = serve(listener, tls, router, options, &readiness, &metrics, shutdown);
+    let served = beside.none_ends(serving, shutdown).await?;
     at("the review port ended", served)
 }
 

@@ -15,10 +15,7 @@ fn hello() -> Router {
 }
 
 fn who() -> Router {
-    Router::new().route(
-        "/",
-        post(|Extension(caller): Extension<CallerAuth>| async move { format!("{caller:?}") }),
-    )
+    Router::new().route("/", post(|Extension(caller): Extension<CallerAuth>| async move { format!("{caller:?}") }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,9 +42,7 @@ async fn certificates_are_swapped_under_load_without_a_tls_error() {
     let mut kept = server.client(Http::One).await;
     for _ in 0..60 {
         let pair = server.ca.server();
-        let changed = server
-            .certificate
-            .replace(pair.cert.as_bytes(), pair.key.as_bytes());
+        let changed = server.certificate.replace(pair.cert.as_bytes(), pair.key.as_bytes());
         assert!(changed.unwrap());
         assert_eq!(kept.post("/", "x").await.unwrap().body, "hello");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -59,11 +54,7 @@ async fn certificates_are_swapped_under_load_without_a_tls_error() {
         leaves.extend(seen);
         calls += made;
     }
-    assert!(
-        leaves.len() >= 10,
-        "only {} certificates seen in {calls} calls",
-        leaves.len()
-    );
+    assert!(leaves.len() >= 10, "only {} certificates seen in {calls} calls", leaves.len());
 }
 
 #[tokio::test]
@@ -73,38 +64,15 @@ async fn without_a_certificate_every_handshake_is_refused() {
     let tls = ServerTls::new(Arc::clone(&certificate), None).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (readiness, metrics, shutdown) = (
-        server.readiness.clone(),
-        server.metrics.clone(),
-        server.shutdown.clone(),
-    );
+    let (readiness, metrics, shutdown) = (server.readiness.clone(), server.metrics.clone(), server.shutdown.clone());
     tokio::spawn(async move {
         let options = ServeOptions::default();
-        crate::server::serve::serve(
-            listener,
-            tls,
-            hello(),
-            options,
-            &readiness,
-            &metrics,
-            &shutdown,
-        )
-        .await
+        crate::server::serve::serve(listener, tls, hello(), options, &readiness, &metrics, &shutdown).await
     });
-    assert!(
-        connect(address, &server.ca.pem, Http::One, None)
-            .await
-            .is_err()
-    );
+    assert!(connect(address, &server.ca.pem, Http::One, None).await.is_err());
     let pair = server.ca.server();
-    certificate
-        .replace(pair.cert.as_bytes(), pair.key.as_bytes())
-        .unwrap();
-    assert!(
-        connect(address, &server.ca.pem, Http::One, None)
-            .await
-            .is_ok()
-    );
+    certificate.replace(pair.cert.as_bytes(), pair.key.as_bytes()).unwrap();
+    assert!(connect(address, &server.ca.pem, Http::One, None).await.is_ok());
 }
 
 #[test]
@@ -113,16 +81,8 @@ fn what_is_no_pair_leaves_the_old_one_in_use() {
     let (one, two) = (ca.server(), ca.server());
     let certificate = ServingCertificate::default();
     assert!(certificate.validity().is_none());
-    assert!(
-        certificate
-            .replace(one.cert.as_bytes(), one.key.as_bytes())
-            .unwrap()
-    );
-    assert!(
-        !certificate
-            .replace(one.cert.as_bytes(), one.key.as_bytes())
-            .unwrap()
-    );
+    assert!(certificate.replace(one.cert.as_bytes(), one.key.as_bytes()).unwrap());
+    assert!(!certificate.replace(one.cert.as_bytes(), one.key.as_bytes()).unwrap());
     let validity = certificate.validity().unwrap();
     assert!(validity.holds_at("2026-11-23T00:00:00Z".parse().unwrap()));
     assert!(!validity.holds_at("1970-01-01T00:00:00Z".parse().unwrap()));
@@ -132,21 +92,10 @@ fn what_is_no_pair_leaves_the_old_one_in_use() {
         ("nonsense", "nonsense"),
         (one.cert.as_str(), ""),
     ] {
-        assert!(
-            certificate
-                .replace(cert.as_bytes(), key.as_bytes())
-                .is_err()
-        );
+        assert!(certificate.replace(cert.as_bytes(), key.as_bytes()).is_err());
     }
-    assert!(matches!(
-        certificate.replace(one.cert.as_bytes(), two.key.as_bytes()),
-        Err(TlsError::Mismatch)
-    ));
-    assert!(
-        !certificate
-            .replace(one.cert.as_bytes(), one.key.as_bytes())
-            .unwrap()
-    );
+    assert!(matches!(certificate.replace(one.cert.as_bytes(), two.key.as_bytes()), Err(TlsError::Mismatch)));
+    assert!(!certificate.replace(one.cert.as_bytes(), one.key.as_bytes()).unwrap());
 }
 
 async fn caller(server: &Running, own: Option<&Pair>) -> Result<String, ClientError> {
@@ -171,28 +120,18 @@ async fn callers_are_told_apart_by_certificate_where_an_authority_is_configured(
     let unknown = foreign.client("kube-apiserver");
     assert!(caller(&any, Some(&unknown)).await.is_err());
 
-    let authority =
-        ClientAuthority::new(clients.pem.as_bytes(), vec!["kube-apiserver".to_owned()]).unwrap();
+    let authority = ClientAuthority::new(clients.pem.as_bytes(), vec!["kube-apiserver".to_owned()]).unwrap();
     let named = start_with(who(), ServeOptions::default(), Some(authority)).await;
     assert_eq!(caller(&named, Some(&apiserver)).await.unwrap(), "Verified");
     assert_eq!(caller(&named, Some(&other)).await.unwrap(), "Unverified");
     assert_eq!(caller(&named, None).await.unwrap(), "Unverified");
     let mut params = rcgen::CertificateParams::new(["kube-apiserver".to_owned()]).unwrap();
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    assert_eq!(
-        caller(&named, Some(&clients.sign(&params))).await.unwrap(),
-        "Verified"
-    );
+    assert_eq!(caller(&named, Some(&clients.sign(&params))).await.unwrap(), "Verified");
 }
 
 #[test]
 fn an_authority_file_without_a_certificate_is_refused() {
     assert!(ClientAuthority::new(b"", vec![]).is_err());
-    assert!(
-        ClientAuthority::new(
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            vec![]
-        )
-        .is_err()
-    );
+    assert!(ClientAuthority::new(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", vec![]).is_err());
 }

@@ -13,10 +13,7 @@ use crate::server::limits::MAX_BODY;
 use crate::server::serve::{IDLE, ServeOptions};
 
 fn length() -> Router {
-    let read = post(|body: Bytes| async move { body.len().to_string() });
-    Router::new()
-        .route("/", read)
-        .layer(axum::extract::DefaultBodyLimit::disable())
+    Router::new().route("/", post(|body: Bytes| async move { body.len().to_string() }))
 }
 
 /// A body whose length is not announced.
@@ -36,11 +33,7 @@ async fn seven_mebibytes_are_taken_and_one_byte_more_is_413() {
     for http in [Http::One, Http::Two] {
         for announced in [true, false] {
             let body = |bytes: usize| {
-                if announced {
-                    Body::from(vec![b'x'; bytes])
-                } else {
-                    pieces(bytes)
-                }
+                if announced { Body::from(vec![b'x'; bytes]) } else { pieces(bytes) }
             };
             for bytes in [0, 1, 17_000, MAX_BODY] {
                 let mut client = server.client(http).await;
@@ -50,21 +43,14 @@ async fn seven_mebibytes_are_taken_and_one_byte_more_is_413() {
             for bytes in [MAX_BODY + 1, 8 * 1024 * 1024] {
                 let mut client = server.client(http).await;
                 let answer = client.post("/", body(bytes)).await.unwrap();
-                assert_eq!(
-                    answer.status,
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "{http:?} {announced}"
-                );
+                assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{http:?} {announced}");
                 let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
                 assert_eq!(json["code"], "too_large");
             }
         }
     }
     let text = server.metrics.text().unwrap();
-    assert!(
-        text.contains(r#"foureyes_requests_shed_total{reason="too_large"} 8"#),
-        "{text}"
-    );
+    assert!(text.contains(r#"foureyes_requests_shed_total{reason="too_large"} 8"#), "{text}");
     assert!(text.contains("foureyes_requests_in_flight 0"), "{text}");
 }
 
@@ -76,19 +62,11 @@ async fn more_than_can_be_answered_is_503_with_retry_after() {
         held.notified().await;
         "done"
     });
-    let options = ServeOptions {
-        max_in_flight: 1,
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { max_in_flight: 1, ..ServeOptions::default() };
     let server = start(Router::new().route("/", wait), options).await;
     let mut first = server.client(Http::Two).await;
     let slow = tokio::spawn(async move { first.post("/", "x").await });
-    while !server
-        .metrics
-        .text()
-        .unwrap()
-        .contains("requests_in_flight 1")
-    {
+    while !server.metrics.text().unwrap().contains("requests_in_flight 1") {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for http in [Http::One, Http::Two] {
@@ -105,79 +83,37 @@ async fn more_than_can_be_answered_is_503_with_retry_after() {
 
 #[tokio::test]
 async fn a_caller_that_hangs_up_gives_its_place_back() {
-    let options = ServeOptions {
-        max_in_flight: 1,
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { max_in_flight: 1, ..ServeOptions::default() };
     let router = Router::new().route("/hang", post(std::future::pending::<&'static str>));
     let server = start(router.merge(length()), options).await;
     let mut client = server.client(Http::Two).await;
     let hung = tokio::spawn(async move { client.post("/hang", "x").await.map(|_| ()) });
-    while !server
-        .metrics
-        .text()
-        .unwrap()
-        .contains("requests_in_flight 1")
-    {
+    while !server.metrics.text().unwrap().contains("requests_in_flight 1") {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     hung.abort();
-    while !server
-        .metrics
-        .text()
-        .unwrap()
-        .contains("requests_in_flight 0")
-    {
+    while !server.metrics.text().unwrap().contains("requests_in_flight 0") {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(
-        server
-            .client(Http::One)
-            .await
-            .post("/", "xy")
-            .await
-            .unwrap()
-            .body,
-        "2"
-    );
+    assert_eq!(server.client(Http::One).await.post("/", "xy").await.unwrap().body, "2");
 }
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_the_place_comes_back() {
-    let options = ServeOptions {
-        max_connections: 1,
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { max_connections: 1, ..ServeOptions::default() };
     let server = start(length(), options).await;
     let mut first = server.client(Http::One).await;
     assert_eq!(first.post("/", "x").await.unwrap().body, "1");
     let refused = connect(server.address, &server.ca.pem, Http::One, None).await;
     assert!(refused.is_err());
     let text = server.metrics.text().unwrap();
-    assert!(
-        text.contains(r#"connections_refused_total{reason="too_many"} 1"#),
-        "{text}"
-    );
+    assert!(text.contains(r#"connections_refused_total{reason="too_many"} 1"#), "{text}");
     assert!(text.contains("foureyes_connections 1"), "{text}");
     drop(first);
-    while !server
-        .metrics
-        .text()
-        .unwrap()
-        .contains("foureyes_connections 0")
-    {
+    while !server.metrics.text().unwrap().contains("foureyes_connections 0") {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(
-        server
-            .client(Http::One)
-            .await
-            .post("/", "x")
-            .await
-            .unwrap()
-            .body,
-        "1"
-    );
+    assert_eq!(server.client(Http::One).await.post("/", "x").await.unwrap().body, "1");
 }
 
 /// Lets the server's clock run on by `time` without waiting for it.
@@ -206,17 +142,12 @@ async fn an_idle_connection_outlives_the_api_servers_patience_of_90_seconds() {
 async fn a_handshake_that_is_never_finished_is_cut_off() {
     use tokio::io::AsyncReadExt;
     let server = start(length(), ServeOptions::default()).await;
-    let mut silent = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
+    let mut silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     pass(Duration::from_secs(11)).await;
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
     let text = server.metrics.text().unwrap();
-    assert!(
-        text.contains(r#"connections_refused_total{reason="timeout"} 1"#),
-        "{text}"
-    );
+    assert!(text.contains(r#"connections_refused_total{reason="timeout"} 1"#), "{text}");
 }
 
 #[tokio::test]
@@ -225,17 +156,9 @@ async fn a_body_that_does_not_come_is_408() {
     let mut client = server.client(Http::One).await;
     let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
     let asked = tokio::spawn(async move { client.post("/", body).await });
-    while !server
-        .metrics
-        .text()
-        .unwrap()
-        .contains("requests_in_flight 1")
-    {
+    while !server.metrics.text().unwrap().contains("requests_in_flight 1") {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     pass(Duration::from_secs(5)).await;
-    assert_eq!(
-        asked.await.unwrap().unwrap().status,
-        StatusCode::REQUEST_TIMEOUT
-    );
+    assert_eq!(asked.await.unwrap().unwrap().status, StatusCode::REQUEST_TIMEOUT);
 }

@@ -9,9 +9,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -45,14 +43,9 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "test authority");
+        params.distinguished_name.push(DnType::CommonName, "test authority");
         let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem, issuer: Issuer::new(params, key) }
     }
 
     pub fn server(&self) -> Pair {
@@ -63,9 +56,7 @@ impl Ca {
 
     pub fn client(&self, common_name: &str) -> Pair {
         let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
+        params.distinguished_name.push(DnType::CommonName, common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&params)
     }
@@ -73,10 +64,7 @@ impl Ca {
     pub fn sign(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Pair {
-            cert,
-            key: key.serialize_pem(),
-        }
+        Pair { cert, key: key.serialize_pem() }
     }
 }
 
@@ -95,43 +83,20 @@ pub async fn start(router: Router, options: ServeOptions) -> Running {
     start_with(router, options, None).await
 }
 
-pub async fn start_with(
-    router: Router,
-    options: ServeOptions,
-    clients: Option<ClientAuthority>,
-) -> Running {
+pub async fn start_with(router: Router, options: ServeOptions, clients: Option<ClientAuthority>) -> Running {
     let ca = Ca::new();
     let certificate = Arc::new(ServingCertificate::default());
     let pair = ca.server();
-    certificate
-        .replace(pair.cert.as_bytes(), pair.key.as_bytes())
-        .unwrap();
+    certificate.replace(pair.cert.as_bytes(), pair.key.as_bytes()).unwrap();
     let tls = ServerTls::new(Arc::clone(&certificate), clients).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (readiness, metrics, shutdown) = (
-        Readiness::default(),
-        Metrics::new(None),
-        Shutdown::default(),
-    );
+    let (readiness, metrics, shutdown) = (Readiness::default(), Metrics::new(None), Shutdown::default());
     let ended = tokio::spawn({
         let (readiness, metrics, shutdown) = (readiness.clone(), metrics.clone(), shutdown.clone());
-        async move {
-            serve(
-                listener, tls, router, options, &readiness, &metrics, &shutdown,
-            )
-            .await
-        }
+        async move { serve(listener, tls, router, options, &readiness, &metrics, &shutdown).await }
     });
-    Running {
-        address,
-        ca,
-        certificate,
-        readiness,
-        metrics,
-        shutdown,
-        ended,
-    }
+    Running { address, ca, certificate, readiness, metrics, shutdown, ended }
 }
 
 /// What came back.
@@ -165,18 +130,11 @@ pub type ClientError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Running {
     pub async fn client(&self, http: Http) -> Client {
-        connect(self.address, &self.ca.pem, http, None)
-            .await
-            .unwrap()
+        connect(self.address, &self.ca.pem, http, None).await.unwrap()
     }
 }
 
-pub async fn connect(
-    to: SocketAddr,
-    ca_pem: &str,
-    http: Http,
-    own: Option<&Pair>,
-) -> Result<Client, ClientError> {
+pub async fn connect(to: SocketAddr, ca_pem: &str, http: Http, own: Option<&Pair>) -> Result<Client, ClientError> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes())?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -187,8 +145,7 @@ pub async fn connect(
         None => builder.with_no_client_auth(),
         Some(pair) => {
             let chain = vec![CertificateDer::from_pem_slice(pair.cert.as_bytes())?];
-            builder
-                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?)?
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?)?
         }
     };
     config.alpn_protocols = match http {
@@ -216,11 +173,7 @@ async fn client_on(stream: TlsStream<TcpStream>, http: Http) -> Result<Client, C
             (Sender::Two(sender), closed)
         }
     };
-    Ok(Client {
-        sender,
-        leaf,
-        closed,
-    })
+    Ok(Client { sender, leaf, closed })
 }
 
 impl Client {
@@ -239,10 +192,6 @@ impl Client {
         };
         let (parts, body) = response.into_parts();
         let body: Bytes = body.collect().await?.to_bytes();
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(body.to_vec())?,
-        })
+        Ok(Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec())? })
     }
 }
