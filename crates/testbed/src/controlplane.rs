@@ -209,6 +209,8 @@ pub fn rest(layout: &Layout, programs: &Programs) -> Result<[Process; 3]> {
                 ("use-service-account-credentials", "true".into()),
                 ("service-account-private-key-file", file("service-accounts.key")),
                 ("root-ca-file", file("ca.crt")),
+                // Nothing renews the node's lease; and a machine that slept would find its pods unready for good.
+                ("node-monitor-grace-period", "8760h".into()),
                 ("leader-elect", "false".into()),
                 ("secure-port", "0".into()),
             ],

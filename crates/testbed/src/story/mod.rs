@@ -63,14 +63,15 @@ fn a_namespace(stage: &Stage) -> Result<()> {
 
     tell("A namespace takes everything in it along, so it is refused at the root: nothing in it is touched.");
     let delete = "kubectl delete namespace old-shop";
-    stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested", "orders", "invoices"]))?;
+    let refusal = stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested", "orders", "invoices"]))?;
     stage.types("eve", "kubectl -n old-shop get deployments,pvc", Ends::Well(&["web", "orders", "invoices"]))?;
     if contents(cluster)? != before {
         return Err(Error::Other("the refused deletion has changed what is in old-shop".into()));
     }
 
-    tell("alice requests it.");
-    let request = stage.types("alice", &request_line(&uid), Ends::Well(&["created"]))?;
+    tell("alice pastes the line that the refusal showed, with a reason of her own.");
+    let line = pasteable(&refusal)?.replace("requested after a refused deletion", "the new shop has run for a quarter");
+    let request = stage.types("alice", &line, Ends::Well(&["created"]))?;
     let request = request.split_whitespace().next().unwrap_or_default().to_owned();
 
     tell("bob looks at the request: it says what would be lost, and how to sign exactly that off.");
@@ -107,20 +108,6 @@ fn without_webhooks(stage: &Stage) -> Result<()> {
     tell("They run again.");
     stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested"]))?;
     Ok(())
-}
-
-fn request_line(uid: &str) -> String {
-    let request = serde_json::json!({
-        "apiVersion": "foureyes.dev/v1alpha1",
-        "kind": "DeletionRequest",
-        "metadata": { "generateName": "old-shop-" },
-        "spec": {
-            "target": { "apiVersion": "v1", "kind": "Namespace", "name": "old-shop", "uid": uid },
-            "reason": "the new shop has run for a quarter",
-            "ticket": "SHOP-214",
-        },
-    });
-    format!("echo '{request}' | kubectl create -f -")
 }
 
 fn ready_line(cluster: &Cluster, request: &str) -> Result<String> {
