@@ -1,6 +1,7 @@
 //! Whether a request is opened for an approval by annotation.
 
 use foureyes_core::api::{DeletionRequest, Phase};
+use foureyes_core::domain::judgement::ANNOTATION;
 use foureyes_core::domain::statement::ApprovalRecord;
 use jiff::Timestamp;
 
@@ -36,7 +37,7 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
 fn took_in(request: &DeletionRequest, record: &ApprovalRecord) -> bool {
     let sign_offs = request.status.as_ref().and_then(|status| status.sign_offs.as_ref());
     sign_offs.is_some_and(|sign_offs| {
-        sign_offs.entries.iter().any(|entry| entry.name == "annotation" && entry.at.as_ref() == Some(&record.at))
+        sign_offs.entries.iter().any(|entry| entry.name == ANNOTATION && entry.at.as_ref() == Some(&record.at))
     })
 }
 

@@ -14,6 +14,9 @@ use crate::seal::KeyRing;
 /// Approvals needed when no person asked: a machine, a shared identity, the annotation, the controller.
 const WITHOUT_A_PERSON: u32 = 2;
 
+/// Stands for the name of a sign-off where somebody approved by annotation.
+pub const ANNOTATION: &str = "annotation";
+
 /// A right on `deletionrequests/signoff` in the target's namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Right {
@@ -38,7 +41,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Rights were judged when the root was deleted; the cascade takes RoleBindings away with everything else.
+    /// Rights were judged when the root was deleted; the cascade takes role bindings away with everything else.
     pub fn latched() -> Self {
         Self { latched: true, ..Self::default() }
     }
@@ -213,13 +216,16 @@ fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
 fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord) -> Spoken {
     // The annotation precedes its request, so it names the inventory alone.
     let current = !record.digest.is_empty() && record.digest == short(case.inventory_digest);
+    // It may precede its request, but by no more than the clock that a request has.
+    let created = case.request.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+    let too_old = created.duration_since(record.at.0) > case.approval_deadline.duration_since(created);
     Spoken {
-        name: "annotation".to_owned(),
+        name: ANNOTATION.to_owned(),
         says: Says::Approve,
         author: Some(record.author.clone()),
         at: Some(record.at.0),
         digest: current.then(|| case.subject_digest.to_owned()),
-        unproven: None,
+        unproven: too_old.then_some("it is older than a request may wait"),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::api::{
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
-use crate::domain::judgement::{Case, Executor, Judgement, Rights, judge};
+use crate::domain::judgement::{ANNOTATION, Case, Executor, Judgement, Rights, judge};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::ready;
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
@@ -82,8 +82,8 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     let judgement = settle_inventory(observed, &mut status)?;
     let outcome = phase(observed, &before, &mut status, &judgement, now);
     status.phase = Some(outcome.phase);
-    status.waiting_for = outcome.waiting_for.clone();
-    summarise(&mut status, &judgement, &outcome);
+    status.waiting_for.clone_from(&outcome.waiting_for);
+    summarise(observed, &before, &mut status, &judgement, &outcome);
     set_conditions(observed, &before, &mut status, &outcome, now);
     let events = events(&before, &status, &outcome);
     let look_again = [&status.approval_deadline, &status.valid_until]
@@ -196,7 +196,7 @@ fn phase(
 ) -> Outcome {
     let text = observed.request.spec.target.text();
     // The target first: from its deletionTimestamp on nothing expires, is cancelled or put back.
-    let released = before.usable_from.is_some() && judgement.suffices() || before.phase == Some(Phase::Executing);
+    let released = before.usable_from.is_some() && judgement.suffices() || had_been_released(before, observed.target);
     match observed.target {
         TargetState::Going(since) if released => {
             status.executing_since = Some(Time(since));
@@ -239,6 +239,18 @@ fn phase(
     release(observed, status, judgement, now)
 }
 
+/// What the last look saw, where this one can't see it any more: an approval by annotation goes with its object.
+fn had_been_released(before: &DeletionRequestStatus, target: TargetState) -> bool {
+    match before.phase {
+        Some(Phase::Executing) => true,
+        Some(Phase::Executable) if target == TargetState::Gone => {
+            let entries = before.sign_offs.iter().flat_map(|sign_offs| &sign_offs.entries);
+            entries.into_iter().any(|entry| entry.name == ANNOTATION && entry.counts)
+        }
+        _ => false,
+    }
+}
+
 /// From Approved to Executable. What must hold in between (the quiet period, the data kept) is asked for here, each
 /// with a phase of its own, before the second clock starts.
 fn release(
@@ -248,9 +260,14 @@ fn release(
     now: Timestamp,
 ) -> Outcome {
     let from = status.usable_from.get_or_insert_with(|| stated(now)).0;
-    let until = from.saturating_add(observed.effective.use_clock).unwrap_or(from);
+    // A clock that was ahead when the use began gives no more time than one that was right.
+    let begun = from.min(stated(now).0);
+    let until = begun.saturating_add(observed.effective.use_clock).unwrap_or(begun);
     let until = status.valid_until.as_ref().map_or(until, |before| before.0.min(until));
     status.valid_until = Some(Time(until));
+    if now > until {
+        return Outcome::ended(Phase::Expired, ConditionReason::Expired, "it was not used in time");
+    }
     match judgement.executor {
         Executor::AnotherPerson => Outcome::open(
             Phase::Executable,
@@ -263,7 +280,13 @@ fn release(
     }
 }
 
-fn summarise(status: &mut DeletionRequestStatus, judgement: &Judgement, outcome: &Outcome) {
+fn summarise(
+    observed: &Observed<'_>,
+    before: &DeletionRequestStatus,
+    status: &mut DeletionRequestStatus,
+    judgement: &Judgement,
+    outcome: &Outcome,
+) {
     let to_i32 = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let required = i32::try_from(judgement.required).unwrap_or(i32::MAX);
     let granted = to_i32(judgement.counted.len());
@@ -274,6 +297,12 @@ fn summarise(status: &mut DeletionRequestStatus, judgement: &Judgement, outcome:
         missing: if outcome.phase.is_ended() { Vec::new() } else { outcome.waiting_for.iter().cloned().collect() },
         entries: judgement.entries.iter().take(LISTED_SIGN_OFFS).cloned().collect(),
     });
+    // Who signed off stays on record: with the target an approval by annotation on it is gone, too.
+    if let Some(last) = before.sign_offs.clone().filter(|last| {
+        observed.target == TargetState::Gone && last.granted > granted
+    }) {
+        status.sign_offs = Some(SignOffSummary { missing: Vec::new(), ..last });
+    }
     if !matches!(outcome.phase, Phase::Pending | Phase::Approved | Phase::Executable) {
         status.sign_off_command = None;
     }
