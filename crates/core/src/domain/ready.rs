@@ -1,5 +1,7 @@
-//! Commands that work when pasted, with nothing but kubectl. Everything put into them is a name, a UID or a digest
-//! that the API server has validated, so nothing needs quoting.
+//! Commands that work when pasted, with nothing but kubectl. Most of what is put into them has been validated by the
+//! API server; what somebody merely wrote into a request or a sign-off has not, so every word is quoted that needs it.
+
+use std::borrow::Cow;
 
 use serde_json::json;
 
@@ -8,8 +10,8 @@ use crate::api::{API_VERSION, APPROVED_BY, Target, TargetKind};
 /// Approves the deletion of an object that a person can patch.
 pub fn annotate(target: &Target, short_digest: &str) -> String {
     let object = match &target.namespace {
-        Some(namespace) => format!("-n {namespace} annotate pvc {}", target.name),
-        None => format!("annotate namespace {}", target.name),
+        Some(namespace) => format!("-n {} annotate pvc {}", word(namespace), word(&target.name)),
+        None => format!("annotate namespace {}", word(&target.name)),
     };
     format!("kubectl {object} --overwrite {APPROVED_BY}=me@{short_digest}")
 }
@@ -47,17 +49,49 @@ pub fn sign_off(request: &str, uid: &str, subject_digest: &str) -> String {
 /// Deletes the target.
 pub fn delete(target: &Target) -> String {
     match &target.namespace {
-        Some(namespace) => format!("kubectl -n {namespace} delete pvc {}", target.name),
-        None => format!("kubectl delete namespace {}", target.name),
+        Some(namespace) => format!("kubectl -n {} delete pvc {}", word(namespace), word(&target.name)),
+        None => format!("kubectl delete namespace {}", word(&target.name)),
     }
 }
 
 /// Shows a request.
 pub fn show(request: &str) -> String {
-    format!("kubectl get deletionrequest {request} -o yaml")
+    format!("kubectl get deletionrequest {} -o yaml", word(request))
+}
+
+/// Shows the UID of a target.
+pub fn see_uid(target: &Target) -> String {
+    let object = match &target.namespace {
+        Some(namespace) => format!("-n {} get pvc {}", word(namespace), word(&target.name)),
+        None => format!("get namespace {}", word(&target.name)),
+    };
+    format!("kubectl {object} -o jsonpath='{{.metadata.uid}}'")
+}
+
+/// Gives somebody one of our roles in a namespace.
+pub fn bind(namespace: &str, role: &str, username: &str) -> String {
+    format!(
+        "kubectl -n {} create rolebinding {role} --clusterrole={role} --user={}",
+        word(namespace),
+        word(username)
+    )
+}
+
+/// One word for a shell, whatever is in it.
+pub fn word(text: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@=,".contains(&byte);
+    if !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    // A line of its own could pass for another command, even inside quotes; and no name begins with a dash, an option
+    // does.
+    let one_line = text.trim_start_matches('-').replace(char::is_control, " ");
+    Cow::Owned(format!("'{}'", one_line.replace('\'', r"'\''")))
 }
 
 fn create(object: &serde_json::Value) -> String {
+    // An apostrophe would end the shell's quotes; JSON has another spelling for it.
+    let object = object.to_string().replace('\'', r"\u0027");
     format!("echo '{object}' | kubectl create -f -")
 }
 

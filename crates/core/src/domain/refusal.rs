@@ -41,9 +41,9 @@ impl Refusal {
         self
     }
 
-    /// One line, for warnings: the API server drops those with a newline (fact 23).
+    /// One line, for warnings: the API server drops those with a newline or another control character (fact 23).
     pub fn one_line(&self) -> String {
-        format!("{} [{}]", self.sentence.replace(['\n', '\r'], " "), self.code)
+        format!("{} [{}]", self.sentence.replace(char::is_control, " "), self.code)
     }
 }
 

@@ -63,7 +63,7 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(r#"{}"#, true)]
+    #[case("{}", true)]
     #[case(r#"{"matchLabels":{"env":"prod"}}"#, true)]
     #[case(r#"{"matchLabels":{"env":"dev"}}"#, false)]
     #[case(r#"{"matchExpressions":[{"key":"env","operator":"In","values":["prod","dev"]}]}"#, true)]

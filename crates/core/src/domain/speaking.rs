@@ -18,6 +18,7 @@ pub const MAX_OPEN_REQUESTS: usize = 100;
 pub const MAX_OPEN_SIGN_OFFS: usize = 50;
 
 /// Who speaks, and what is known about them.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked for by name")]
 pub struct Speaker<'a> {
     pub author: &'a Author,
     pub dry_run: bool,
@@ -75,12 +76,12 @@ pub fn request_created(
             Code::RightMissing,
             format!("{what} was not created: {} may not request deletions in {namespace}", speaker.author.username),
         )
-        .next("Somebody who may bind roles can change that with:", bind(namespace, "foureyes-requester", speaker.author)));
+        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, "foureyes-requester", &speaker.author.username)));
     }
     if target_uid != Some(target.uid.as_str()) {
         let is = target_uid.map_or_else(|| "does not exist".to_owned(), |uid| format!("has the UID {uid}"));
         return Err(Refusal::new(Code::SubjectUnknown, format!("{what} was not created: {} {is}", target.text()))
-            .next("See its UID with:", see_uid(target)));
+            .next("See its UID with:", ready::see_uid(target)));
     }
     if speaker.open >= MAX_OPEN_REQUESTS && !speaker.is_controller {
         return Err(Refusal::new(
@@ -90,18 +91,6 @@ pub fn request_created(
         .next("See them with:", "kubectl get deletionrequests"));
     }
     Ok(Proof(Kind::Own))
-}
-
-fn see_uid(target: &Target) -> String {
-    let place = target.namespace.as_deref().map(|namespace| format!("-n {namespace} ")).unwrap_or_default();
-    let kind = if target.namespace.is_some() { "pvc" } else { "namespace" };
-    format!("kubectl {place}get {kind} {} -o jsonpath='{{.metadata.uid}}'", target.name)
-}
-
-/// A binding of one of our roles; the username is quoted, for it is not ours to trust.
-fn bind(namespace: &str, role: &str, author: &Author) -> String {
-    let user = author.username.replace('\'', "'\\''");
-    format!("kubectl -n {namespace} create rolebinding {role} --clusterrole={role} --user='{user}'")
 }
 
 /// A sign-off is created about `subject`, which was read live.
@@ -183,7 +172,7 @@ fn said(
             Code::RightMissing,
             format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
         )
-        .next("Somebody who may bind roles can change that with:", bind(namespace, "foureyes-approver", speaker.author)));
+        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, "foureyes-approver", &speaker.author.username)));
     }
     let current = request.status.as_ref().and_then(|status| status.subject_digest.as_deref());
     if sign_off.spec.says == Says::Approve && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
@@ -236,6 +225,9 @@ pub fn sign_off_deleted(
     let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
     if phase == Phase::Executing || target_going && !phase.is_ended() {
         return Err(refuse(Code::RequestInUse, "the deletion it speaks about has begun"));
+    }
+    if matches!((sign_off.spec.says, phase), (Says::Reject, Phase::Rejected) | (Says::Cancel, Phase::Cancelled)) {
+        return Err(refuse(Code::RequestEnded, "the request has ended by it, and it stays as the reason why"));
     }
     Ok(Proof(Kind::Own))
 }
@@ -313,7 +305,7 @@ pub fn annotated(
             Code::RightMissing,
             format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
         )
-        .next("Somebody who may bind roles can change that with:", bind(namespace, "foureyes-approver", speaker.author)));
+        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, "foureyes-approver", &speaker.author.username)));
     }
     let short = crate::digest::short(current_digest);
     if record.digest != short || short.is_empty() {

@@ -184,7 +184,9 @@ impl Snapshot {
             Change::Started => self.started = true,
             Change::Reset(kind, changes) => {
                 self.clear(kind);
-                changes.into_iter().for_each(|change| self.apply(change));
+                for change in changes {
+                    self.apply(change);
+                }
                 self.synced |= kind.bit();
             }
         }
