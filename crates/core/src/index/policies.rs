@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::SafetyPolicy;
-use crate::domain::policy::{CompiledPolicy, PolicySet, Undecodable, compile};
+use crate::domain::policy::{CompiledPolicy, DEFAULT, PolicySet, Undecodable, compile};
 use crate::domain::selector::Selector;
 
 /// One policy object, compiled or known to be unreadable.
@@ -14,7 +14,8 @@ pub type PolicyEntry = Result<CompiledPolicy, Undecodable>;
 pub fn policy_entry(object: &Value) -> PolicyEntry {
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let unreadable = |why: String| {
-        let selector = object.pointer("/spec/selector").cloned();
+        // `default` applies everywhere, and with it the lists of who is no second person would be gone.
+        let selector = object.pointer("/spec/selector").filter(|_| name != DEFAULT).cloned();
         let selector = selector.and_then(|selector| serde_json::from_value(selector).ok());
         let selector = selector.and_then(|selector| Selector::compile(&selector).ok());
         Undecodable { name: name.clone(), selector, why }

@@ -23,6 +23,8 @@ pub enum PolicyError {
     DefaultOnly(&'static str),
     #[error("spec.selector: the policy named default applies everywhere and takes no selector")]
     SelectorOnDefault,
+    #[error("spec.identities: every entry gives either a username or a group")]
+    Matcher,
     #[error("spec.deletion.exempt.claimSelector: {0:?} does not begin with foureyes.dev/, so anybody could add it")]
     ForeignLabel(String),
 }
@@ -153,6 +155,10 @@ fn floor(spec: &SafetyPolicySpec) -> Result<Floor, PolicyError> {
         Selector::compile(selector)
             .map_err(|error| PolicyError::Selector("spec.deletion.exempt.claimSelector", error))
     });
+    let identities = spec.identities.iter().flat_map(|lists| [&lists.machines, &lists.people, &lists.shared]);
+    if identities.flatten().any(|entry| entry.username.is_some() == entry.group.is_some()) {
+        return Err(PolicyError::Matcher);
+    }
     Ok(Floor {
         environments: environments.collect::<Result<_, _>>()?,
         identities: spec.identities.clone().unwrap_or_default(),

@@ -59,6 +59,8 @@ fn floor_loosened(old: &Floor, new: &Floor) -> Option<String> {
     let looser = [
         ("more identities would count as people", added(&was.people, &is.people)),
         ("an identity would no longer count as a machine", added(&is.machines, &was.machines)),
+        // Machines take finalizers off claims and add owners to namespaces.
+        ("more identities would count as machines", added(&was.machines, &is.machines)),
         ("an identity would no longer count as shared", added(&is.shared, &was.shared)),
         ("more would be delegated", new.delegations.iter().any(|entry| !old.delegations.contains(entry))),
         (
