@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
     Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, SignOff, Target, TargetKind,
@@ -184,7 +185,7 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
         return Err(refuse(Code::RequestEnded, why)
             .next("Somebody who may request deletions can ask again with:", ready::request(evidence.target)));
     }
-    let approved = approved_content(evidence, &status.subject_digest, &refuse)?;
+    let approved = approved_content(evidence, status.subject_digest.as_deref(), &refuse)?;
     let judgement = judged(evidence, &approved, None, &status);
     refuse_unless_signed_off(evidence, name, &judgement, &approved, &refuse)?;
     let beyond = evidence.live.beyond(&approved.items).map_err(|error| refuse(Code::InventoryUnknown, error.to_string()))?;
@@ -194,7 +195,7 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .detail(format!("Would be lost: {}", evidence.live.sentence(8)))
             .next("Somebody who may request deletions can ask again with:", ready::request(evidence.target)));
     }
-    within_clock(&status.usable_from, &status.valid_until, evidence.effective, now).map_err(|why| {
+    within_clock(status.usable_from.as_ref(), status.valid_until.as_ref(), evidence.effective, now).map_err(|why| {
         let code = if why == NOT_YET { Code::NotYetExecutable } else { Code::RequestEnded };
         refuse(code, format!("DeletionRequest {name} {why}")).next("See how it stands with:", ready::show(name))
     })?;
@@ -218,8 +219,8 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
 const NOT_YET: &str = "is not released yet";
 
 fn within_clock(
-    from: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
-    until: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    from: Option<&Time>,
+    until: Option<&Time>,
     effective: &Effective,
     at: Timestamp,
 ) -> Result<(), &'static str> {
@@ -242,7 +243,7 @@ struct Approved {
 /// What was, or is to be, signed off: recomputed from the request and its frozen inventory.
 fn approved_content(
     evidence: &Evidence<'_>,
-    stated: &Option<String>,
+    stated: Option<&str>,
     refuse: &dyn Fn(Code, String) -> Refusal,
 ) -> Result<Approved, Refusal> {
     let status = evidence.request.status.as_ref();
@@ -254,7 +255,7 @@ fn approved_content(
     let unknown = |error: &dyn std::fmt::Display| refuse(Code::InventoryUnknown, error.to_string());
     let request = request_digest(&evidence.request.spec).map_err(|error| unknown(&error))?;
     let digest = subject_digest(&request, &inventory.digest).map_err(|error| unknown(&error))?;
-    if stated.as_ref() != Some(&digest) {
+    if stated != Some(digest.as_str()) {
         return Err(unknown(&"the digests in the request's status do not belong together"));
     }
     let items = ApprovedItems::unpack(&inventory.packed_uids).map_err(|error| unknown(&error))?;
@@ -321,7 +322,8 @@ fn refuse_unless_signed_off(
 
 /// Confirms a deletion inside a namespace that is going: latched by the live root, finishable by anyone, with the
 /// controller down too (facts 12, 36; bypasses 14, 15). `evidence.target` is the namespace and `evidence.live` the
-/// claim with its volume. Phases, holds and rights after the root's deletion no longer matter.
+/// claim with its volume. Holds and rights after the root's deletion no longer matter; from then on no request ends
+/// before its target is gone, so one that has ended was not what let the root go.
 pub fn confirm_cascade(evidence: &Evidence<'_>, root_going_since: Timestamp) -> Result<Proof, Refusal> {
     let name = evidence.request.metadata.name.as_deref().unwrap_or_default();
     let status = evidence.request.status.clone().unwrap_or_default();
@@ -332,14 +334,18 @@ pub fn confirm_cascade(evidence: &Evidence<'_>, root_going_since: Timestamp) -> 
     if evidence.request.spec.target != *evidence.target {
         return Err(refuse(Code::SubjectUnknown, format!("DeletionRequest {name} is about another object")));
     }
-    let approved = approved_content(evidence, &status.subject_digest, &refuse)?;
+    let phase = status.phase.unwrap_or_default();
+    if phase.is_ended() {
+        return Err(refuse(Code::RequestEnded, format!("DeletionRequest {name} is {}", phase.as_str())));
+    }
+    let approved = approved_content(evidence, status.subject_digest.as_deref(), &refuse)?;
     let judgement = judged(evidence, &approved, Some(root_going_since), &status);
     let ended = judgement.rejected_by.is_some() || judgement.cancelled_by.is_some() || !judgement.held_by.is_empty();
     if !judgement.suffices() || !approved.frozen || ended {
         let why = format!("DeletionRequest {name} was not signed off when its namespace was deleted");
         return Err(refuse(Code::SignOffMissing, why));
     }
-    within_clock(&status.usable_from, &status.valid_until, evidence.effective, root_going_since)
+    within_clock(status.usable_from.as_ref(), status.valid_until.as_ref(), evidence.effective, root_going_since)
         .map_err(|why| refuse(Code::RequestEnded, format!("DeletionRequest {name} {why}")))?;
     let beyond = evidence.live.beyond(&approved.items).map_err(|error| refuse(Code::InventoryUnknown, error.to_string()))?;
     if !beyond.is_empty() {
