@@ -64,11 +64,15 @@ enum Part {
 pub fn run() -> Result<()> {
     match Arguments::parse().part {
         Part::Up { bare } => {
+            let _lock = alone()?;
             up(bare)?;
             println!("{}", next_steps());
             Ok(())
         }
-        Part::Demo => story::play(&up(false)?),
+        Part::Demo => {
+            let _lock = alone()?;
+            story::play(&up(false)?)
+        }
         Part::Down => down(),
         Part::Status => status(),
         Part::Supervise { dir, detached } => supervisor::run(&dir, detached),
@@ -81,14 +85,14 @@ fn folder() -> PathBuf {
     root().join("target/cluster")
 }
 
-/// Held while the cluster is started or stopped, so that two of these don't mix.
+/// Held while the cluster is started, played on or stopped, so that two of these don't mix.
 fn alone() -> Result<File> {
     let path = folder().with_extension("lock");
     let during = |source| Error::Io { what: format!("locking {}", path.display()), source };
     fs::create_dir_all(root().join("target")).map_err(during)?;
     let lock = File::create(&path).map_err(during)?;
     if lock.try_lock().is_err() {
-        say("another run starts or stops the cluster: waiting for it");
+        say("another run starts, plays on or stops the cluster: waiting for it");
         lock.lock().map_err(during)?;
     }
     Ok(lock)
@@ -99,7 +103,6 @@ fn say(step: &str) {
 }
 
 fn up(bare: bool) -> Result<Cluster> {
-    let _lock = alone()?;
     let dir = folder();
     let cluster = if let Some(cluster) = Cluster::open(&dir, &say)? {
         say("the cluster runs already: bringing it up to date");

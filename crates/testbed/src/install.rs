@@ -94,8 +94,10 @@ fn start(cluster: &Cluster) -> Result<()> {
     let client_ca = cluster.layout().webhook_client_ca().display().to_string();
     let webhook = |name: &str, port: &Backend| {
         let (listen, admin) = (local(port.serving), local(port.admin));
+        // the balancer knows of a leaving one within 0.1 s, where a cluster may need 10
+        let lame_duck = ["--lame-duck", "2s"];
         let args = ["webhook", "--listen", &listen, "--admin", &admin, "--client-ca", &client_ca];
-        foureyes(cluster, name, "foureyes-webhook", &args)
+        foureyes(cluster, name, "foureyes-webhook", &[&args[..], &lame_duck].concat())
     };
     let admin = local(ports.controller_admin);
     let args = ["controller", "--admin", &admin, "--serving-name", "127.0.0.1"];
