@@ -1,0 +1,5 @@
+//! The decisions as tables and properties; invariants are cited as I n.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+mod two_people;
