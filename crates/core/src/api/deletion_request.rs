@@ -201,7 +201,7 @@ pub struct InventoryStatus {
     /// `inventory/v1:sha256:…` over every item.
     pub digest: String,
     /// True once the first approval counted: what comes later needs another request.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
     /// How many data items there are in all.
     pub total: i32,

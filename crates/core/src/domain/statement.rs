@@ -38,8 +38,14 @@ pub fn prove_sign_off_content<'a>(
     let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(SealError::Missing) };
     let name = sign_off.metadata.name.as_deref().unwrap_or_default();
     let statement = Statement { kind: SIGN_OFF, name, body: &unsealed(spec) };
+    whole_seconds(at)?;
     ring.verify(&statement, spec.seal.as_deref(), at.0)?;
     Ok((author, at.0))
+}
+
+/// A seal covers whole seconds: that is how times are written. A fraction would be read, and covered by nothing.
+fn whole_seconds(at: &Time) -> Result<(), SealError> {
+    if *at == stated(at.0) { Ok(()) } else { Err(SealError::Mismatch) }
 }
 
 fn unsealed(spec: &SignOffSpec) -> SignOffSpec {
@@ -92,6 +98,7 @@ pub fn prove_requester_content<'a>(
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let body = RequesterBody { digest: request_digest(&request.spec)?, author: &requester.author, at: &requester.at };
     let statement = Statement { kind: REQUESTER, name, body: &body };
+    whole_seconds(&requester.at)?;
     ring.verify(&statement, requester.seal.as_deref(), requester.at.0)?;
     Ok(requester)
 }
@@ -128,6 +135,7 @@ impl ApprovalRecord {
         }
         let bare = Self { seal: None, ..record.clone() };
         let statement = Statement { kind: APPROVAL, name: uid, body: &bare };
+        whole_seconds(&record.at)?;
         ring.verify(&statement, record.seal.as_deref(), record.at.0)?;
         Ok(record)
     }
