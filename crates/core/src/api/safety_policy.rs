@@ -28,8 +28,9 @@ pub struct SafetyPolicySpec {
     /// Namespaces this policy tightens, by their labels; without one it applies to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// Which namespaces are production, by labels they already have; the first rule that matches decides. A namespace
-    /// without a matching rule is production unless its label `foureyes.dev/environment` says `non-production`.
+    /// Which namespaces are production, by labels they already have; the first rule that matches decides. Without a
+    /// matching rule a namespace is production. The label `foureyes.dev/environment: non-production` on the namespace
+    /// itself beats every rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub environments: Option<Vec<EnvironmentRule>>,
