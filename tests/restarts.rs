@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two calls.
-const PACE: Duration = Duration::from_millis(40);
+const PACE: Duration = Duration::from_millis(25);
 const CALLS: u32 = 2000;
 const ROUNDS: u32 = 5;
 

@@ -171,7 +171,8 @@ mod tests {
     }
 
     fn failure(code: u16) -> Answer {
-        (code, json!({ "kind": "Status", "status": "Failure", "message": "no", "reason": "No", "code": code }))
+        let reason = if code == 404 { "NotFound" } else { "Refused" };
+        (code, json!({ "kind": "Status", "status": "Failure", "message": "no", "reason": reason, "code": code }))
     }
 
     #[tokio::test(start_paused = true)]

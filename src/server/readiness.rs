@@ -69,13 +69,13 @@ impl Condition {
 
     fn set(&self, missing: Option<String>) {
         let before = self.readiness.conditions().insert(self.name, missing.clone());
-        if before.as_ref() != Some(&missing) {
-            match missing {
-                None => tracing::info!(condition = self.name, "condition holds"),
-                Some(missing) => {
-                    tracing::warn!(condition = self.name, missing, "condition does not hold");
-                }
+        match (before.flatten(), missing) {
+            (Some(_), None) => tracing::info!(condition = self.name, "condition holds"),
+            (None, Some(missing)) => tracing::warn!(condition = self.name, missing, "condition holds no longer"),
+            (Some(before), Some(missing)) if before != missing => {
+                tracing::info!(condition = self.name, missing, "condition does not hold yet");
             }
+            _ => {}
         }
     }
 }
