@@ -15,6 +15,9 @@ mod safety_policies;
 mod sign_offs;
 mod watches;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Display;
 use std::future::Future;
 use std::hash::Hash;

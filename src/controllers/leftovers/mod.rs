@@ -20,8 +20,9 @@ use crate::cluster::events::Told;
 
 /// The namespace controller begins 5 s after the deletion (fact 36); what is still there later stays.
 const GRACE: SignedDuration = SignedDuration::from_secs(8);
-/// Between two looks at a namespace that is going.
-const AGAIN: Duration = Duration::from_secs(10);
+/// Between two looks at a namespace that is going: at first, and when it has been going for long.
+const SOON: SignedDuration = SignedDuration::from_secs(10);
+const LATE: SignedDuration = SignedDuration::from_secs(300);
 
 /// Reconciles the namespace of this name.
 pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, ReconcileError> {
@@ -29,12 +30,14 @@ pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, Reconci
     let Some(since) = namespace.metadata.deletion_timestamp.as_ref().map(|time| time.0) else {
         return Ok(Next::Wait);
     };
-    let early = GRACE - context.clock.now().duration_since(since);
-    if early.is_positive() {
-        return Ok(Next::After(Duration::try_from(early).unwrap_or_default()));
+    let going = context.clock.now().duration_since(since);
+    if going < GRACE {
+        return Ok(after(GRACE - going));
     }
+    // One that waits for people waits for long.
+    let again = after((going / 4).clamp(SOON, LATE));
     if !is_governed(&context, &namespace)? {
-        return Ok(Next::After(AGAIN));
+        return Ok(again);
     }
     let uid = namespace.metadata.uid.as_deref().unwrap_or_default();
     let requests = context.live.requests_about(uid).await?;
@@ -44,7 +47,11 @@ pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, Reconci
             look_after(&context, &requests, since, &claim).await?;
         }
     }
-    Ok(Next::After(AGAIN))
+    Ok(again)
+}
+
+fn after(pause: SignedDuration) -> Next {
+    Next::After(Duration::try_from(pause).unwrap_or_default())
 }
 
 fn is_governed(context: &Shared, namespace: &Namespace) -> Result<bool, ReconcileError> {
@@ -61,9 +68,12 @@ async fn look_after(
     since: Timestamp,
     claim: &Claim,
 ) -> Result<(), ReconcileError> {
+    // Most have one after the first look, and need no second.
+    if !context.requests().about(&claim.uid).is_empty() {
+        return Ok(());
+    }
     let inventory = context.live.inventory_of_claim(claim).await?;
-    if plan::is_covered(requests, since, &inventory)? || plan::any_open(&context.live.requests_about(&claim.uid).await?)
-    {
+    if plan::is_covered(requests, since, &inventory)? {
         return Ok(());
     }
     let target = Target {
@@ -85,14 +95,17 @@ async fn look_after(
     };
     let opening = Opening { target, occasion, reason };
     let name = opening.name();
-    if opening.open(context).await?
-        && let Some(root) = root
-    {
-        let note = format!("{text} stays behind, it was not signed off; DeletionRequest {name} was opened for it");
+    if plan::is_looked_after(&context.live.requests_about(&claim.uid).await?, &name) {
+        return Ok(());
+    }
+    // Said first: what is said twice is one event, and the process may end in between.
+    if let Some(root) = root {
+        let note = format!("{text} stays behind, it was not signed off; DeletionRequest {name} is opened for it");
         let told = Told { warning: true, reason: "Leftover", action: "Open", note: &note };
         if let Err(error) = context.events.tell(root, told).await {
             tracing::warn!(class = error.class(), %error, "an event could not be written");
         }
     }
+    opening.open(context).await?;
     Ok(())
 }

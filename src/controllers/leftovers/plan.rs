@@ -23,9 +23,11 @@ pub fn is_covered(
     Ok(false)
 }
 
-/// Whether somebody can already sign off what is left.
-pub fn any_open(requests: &[DeletionRequest]) -> bool {
-    requests.iter().any(|request| !phase(request).is_ended())
+/// Whether somebody can already sign off what is left, or could: a request that was opened for it once and has ended is
+/// not opened again.
+pub fn is_looked_after(requests: &[DeletionRequest], name: &str) -> bool {
+    let named = |request: &DeletionRequest| request.metadata.name.as_deref() == Some(name);
+    requests.iter().any(|request| named(request) || !phase(request).is_ended())
 }
 
 /// The request under which the namespace went, or else any about it.
@@ -100,6 +102,12 @@ mod tests {
         let requests = [request("Cancelled"), request("Executing")];
         assert_eq!(root(&requests).map(phase), Some(Phase::Executing));
         assert_eq!(root(&requests[..1]).map(phase), Some(Phase::Cancelled));
-        assert!(any_open(&requests) && !any_open(&requests[..1]));
+    }
+
+    #[test]
+    fn a_request_is_opened_once() {
+        assert!(is_looked_after(&[request("Pending")], "another"));
+        assert!(is_looked_after(&[request("Rejected")], "one"));
+        assert!(!is_looked_after(&[request("Rejected")], "another"));
     }
 }

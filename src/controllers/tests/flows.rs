@@ -1,0 +1,141 @@
+//! What becomes of requests and annotations when everything answers.
+
+use axum::http::Method;
+use foureyes_core::api::Says;
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn a_request_goes_from_pending_to_executed_and_nothing_is_written_in_between() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    assert_eq!(phase_of(&fake, "/status/phase"), "Pending");
+    assert_eq!(phase_of(&fake, "/status/requestedBy"), "alice");
+    assert!(phase_of(&fake, "/status/signOffCommand").contains("kubectl create -f -"));
+
+    let written = fake.state().writes.len();
+    for _ in 0..3 {
+        assert!(matches!(reconcile(&context).await.unwrap(), Next::After(_)));
+    }
+    assert_eq!(fake.state().writes.len(), written, "an idle request is left alone");
+
+    says(&fake, "bob", Says::Approve);
+    reconcile(&context).await.unwrap();
+    assert_eq!(phase_of(&fake, "/status/phase"), "Executable");
+    assert_eq!(phase_of(&fake, "/status/signOffs/text"), "1/1");
+
+    fake.state().objects.remove(CLAIM);
+    assert_eq!(reconcile(&context).await.unwrap(), Next::Wait);
+    assert_eq!(phase_of(&fake, "/status/phase"), "Executed");
+    let written = fake.state().writes.len();
+    reconcile(&context).await.unwrap();
+    assert_eq!(fake.state().writes.len(), written, "an ended request is left alone");
+}
+
+#[tokio::test]
+async fn an_approval_without_the_right_or_by_the_requester_does_not_count() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    for nobody in ["alice", "eve"] {
+        says(&fake, nobody, Says::Approve);
+    }
+    reconcile(&context).await.unwrap();
+    assert_eq!(phase_of(&fake, "/status/phase"), "Pending");
+    assert_eq!(phase_of(&fake, "/status/signOffs/text"), "0/1");
+}
+
+#[tokio::test]
+async fn a_hold_blocks_and_its_withdrawal_releases() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    says(&fake, "bob", Says::Approve);
+    says(&fake, "carol", Says::Hold);
+    reconcile(&context).await.unwrap();
+    assert_eq!(phase_of(&fake, "/status/phase"), "Approved");
+    fake.state().objects.remove(&format!("{SIGN_OFFS}/carol-Hold"));
+    reconcile(&context).await.unwrap();
+    assert_eq!(phase_of(&fake, "/status/phase"), "Executable");
+}
+
+fn annotate(fake: &Fake, digest: &str) {
+    let record = fake.stamp().annotated("bob", &uid("reports"), digest);
+    let mut claim = fake.get(CLAIM).unwrap();
+    claim["metadata"]["annotations"] = json!({"foureyes.dev/approved-by-record": record});
+    fake.put(CLAIM, claim);
+}
+
+#[tokio::test]
+async fn an_approval_by_annotation_opens_one_request_and_is_used_once() {
+    let fake = cluster();
+    let context = process(&fake);
+    let claim = Live::new(fake.client(), "foureyes-system", Duration::from_secs(3), Metrics::new(None));
+    let claim = claim.claim("shop", "reports").await.unwrap().unwrap();
+    let inventory = context.live.inventory_of_claim(&foureyes_core::domain::inventory::Claim::of(&claim)).await;
+    annotate(&fake, foureyes_core::digest::short(&inventory.unwrap().digest().unwrap()));
+    for _ in 0..3 {
+        look_at_the_annotation(&context).await.unwrap();
+    }
+    let opened = names(&fake, REQUESTS);
+    assert_eq!(opened.len(), 1);
+    let path = format!("{REQUESTS}/{}", opened[0]);
+    deletion_requests::reconcile(context.clone(), opened[0].as_str().into()).await.unwrap();
+    assert_eq!(text(&fake.get(&path).unwrap(), "/status/phase"), "Executable");
+    assert_eq!(text(&fake.get(&path).unwrap(), "/status/signOffs/text"), "1/2");
+
+    // The annotation goes with its object, and what it approved was approved all the same.
+    let claim = fake.state().objects.remove(CLAIM).unwrap();
+    deletion_requests::reconcile(context.clone(), opened[0].as_str().into()).await.unwrap();
+    let ended = fake.get(&path).unwrap();
+    assert_eq!(text(&ended, "/status/phase"), "Executed");
+    assert_eq!(text(&ended, "/status/signOffs/entries/0/author"), "bob");
+
+    fake.put(CLAIM, claim);
+    look_at_the_annotation(&context).await.unwrap();
+    assert_eq!(names(&fake, REQUESTS).len(), 1);
+}
+
+#[tokio::test]
+async fn no_request_is_opened_for_a_forged_record_or_outside_of_production() {
+    let fake = cluster();
+    let context = process(&fake);
+    annotate(&fake, "0123456789ab");
+    let mut claim = fake.get(CLAIM).unwrap();
+    let record = &mut claim["metadata"]["annotations"]["foureyes.dev/approved-by-record"];
+    *record = record.as_str().unwrap().replace("bob", "eve").into();
+    fake.put(CLAIM, claim);
+    look_at_the_annotation(&context).await.unwrap();
+    annotate(&fake, "0123456789ab");
+    let labels = json!({"foureyes.dev/environment": "non-production"});
+    fake.put("/api/v1/namespaces/shop", json!({"metadata": {"name": "shop", "uid": uid("shop"), "labels": labels}}));
+    look_at_the_annotation(&context).await.unwrap();
+    assert_eq!(writes(&fake, &Method::POST), 0);
+    fake.put("/api/v1/namespaces/shop", json!({"metadata": {"name": "shop", "uid": uid("shop")}}));
+    look_at_the_annotation(&context).await.unwrap();
+    assert_eq!(writes(&fake, &Method::POST), 1);
+}
+
+#[tokio::test]
+async fn sign_offs_go_after_their_request_and_not_before() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    says(&fake, "bob", Says::Approve);
+    let clear = || super::super::sign_offs::reconcile(context.clone(), uid("one").into());
+    context.clock.set("2026-11-23T11:00:00Z".parse().unwrap());
+    assert_eq!(clear().await.unwrap(), Next::Wait);
+    assert_eq!(names(&fake, SIGN_OFFS), ["bob-Approve"]);
+    fake.state().objects.remove(&format!("{REQUESTS}/one"));
+    context.clock.set(now());
+    assert!(matches!(clear().await.unwrap(), Next::After(_)), "young ones stay for a while");
+    context.clock.set("2026-11-23T11:00:00Z".parse().unwrap());
+    clear().await.unwrap();
+    assert!(names(&fake, SIGN_OFFS).is_empty());
+}
