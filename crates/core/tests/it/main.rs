@@ -1,5 +1,7 @@
 //! The decisions as tables and properties; invariants are cited as I n.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agreement;
+mod scenario;
 mod support;
 mod two_people;
