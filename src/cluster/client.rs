@@ -11,6 +11,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long one write to the API server may stall.
 const WRITE: Duration = Duration::from_secs(10);
 
+/// How long the API server may say nothing on a connection: longer than a [watch](super::watch) of the controller
+/// lasts, so that none is cut.
+const SILENCE: Duration = Duration::from_secs(90);
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -75,22 +79,22 @@ impl CallError {
 
 /// The webhook's client: without retries, because a review has no time for them and they would cover writes, too.
 pub async fn webhook_client() -> Result<Client, ClientError> {
-    build(false).await
+    build(false, None).await
 }
 
 /// The client of the controller and of the commands: kube's retries on 429, 503 and 504 stay on, within the deadline
 /// that each call gets.
 pub async fn controller_client() -> Result<Client, ClientError> {
-    build(true).await
+    build(true, Some(SILENCE)).await
 }
 
-async fn build(retry: bool) -> Result<Client, ClientError> {
+async fn build(retry: bool, silence: Option<Duration>) -> Result<Client, ClientError> {
     let mut config = Config::infer().await?;
     config.default_retry = retry;
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(WRITE);
-    // A read timeout would cut watches; each call has its deadline instead.
-    config.read_timeout = None;
+    // Calls have their deadlines; this is for a watch that never begins, which kube waits for without end.
+    config.read_timeout = silence;
     Ok(ClientBuilder::try_from(config)?.build())
 }
 
