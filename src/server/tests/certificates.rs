@@ -135,3 +135,11 @@ fn an_authority_file_without_a_certificate_is_refused() {
     assert!(ClientAuthority::new(b"", vec![]).is_err());
     assert!(ClientAuthority::new(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", vec![]).is_err());
 }
+
+/// With two providers in one build rustls panics at its first use of the default.
+#[test]
+fn the_build_has_one_rustls_and_one_provider() {
+    let lock = include_str!("../../../Cargo.lock");
+    let count = |name: &str| lock.lines().filter(|line| *line == format!("name = \"{name}\"")).count();
+    assert_eq!((count("rustls"), count("ring"), count("aws-lc-rs")), (1, 1, 0));
+}
