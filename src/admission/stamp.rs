@@ -145,7 +145,8 @@ fn annotation(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refu
     let record = ApprovalRecord {
         author: scene.author.clone(),
         at: stated(scene.now),
-        uid: input::uid(object)?.to_owned(),
+        // An apply may leave it out of the new object, where the API server fills it in only after this.
+        uid: input::uid(input::old(scene.request)?)?.to_owned(),
         digest: digest.to_owned(),
         seal: None,
     };

@@ -180,8 +180,11 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
     if !is_usable(&executor.username) {
         return Err(refuse(Code::IdentityUnusable, "the caller's identity is empty or ambiguous".to_owned()));
     }
-    if phase.is_ended() {
-        let why = format!("DeletionRequest {name} is {}", phase.as_str());
+    // Deleted is taken back, although a finalizer may keep it in storage (I 4).
+    let taken_back = evidence.request.metadata.deletion_timestamp.is_some();
+    if phase.is_ended() || taken_back {
+        let state = if taken_back { "taken back" } else { phase.as_str() };
+        let why = format!("DeletionRequest {name} is {state}");
         return Err(refuse(Code::RequestEnded, why)
             .next("Somebody who may request deletions can ask again with:", ready::request(evidence.target)));
     }

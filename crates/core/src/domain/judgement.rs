@@ -198,9 +198,13 @@ fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
     let about_this = spec.subject.kind == "DeletionRequest"
         && Some(&spec.subject.uid) == case.request.metadata.uid.as_ref()
         && Some(&spec.subject.name) == case.request.metadata.name.as_ref();
+    // Deleted is withdrawn, although a finalizer may keep it in storage (I 4).
+    let deleted = sign_off.metadata.deletion_timestamp.as_ref();
+    let withdrawn = deleted.is_some_and(|time| case.as_of.is_none_or(|as_of| time.0 <= as_of));
     let unproven = match prove_sign_off(case.ring, sign_off) {
         Err(_) => Some("its seal does not prove it"),
         Ok(_) if !about_this => Some("it is about another request"),
+        Ok(_) if withdrawn => Some("it was withdrawn"),
         Ok(_) => None,
     };
     Spoken {

@@ -218,6 +218,9 @@ fn phase(
     if let Some(who) = &judgement.cancelled_by {
         return Outcome::ended(Phase::Cancelled, ConditionReason::Cancelled, format!("cancelled by {who}"));
     }
+    if observed.request.metadata.deletion_timestamp.is_some() {
+        return Outcome::ended(Phase::Cancelled, ConditionReason::Cancelled, "taken back by its requester");
+    }
     let over = |time: &Option<Time>| time.as_ref().is_some_and(|time| now > time.0);
     if over(&status.valid_until) {
         return Outcome::ended(Phase::Expired, ConditionReason::Expired, "it was not used in time");
