@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap, OrdSet};
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::entries::{NamespaceEntry, RequestEntry, SignOffEntry};
 use super::policies::{PolicyEntry, policy_set};
@@ -70,19 +70,24 @@ pub enum Change {
     Reset(Kind, Vec<Change>),
 }
 
+/// Entries by name.
+type Map<T> = HashTrieMapSync<Box<str>, Arc<T>>;
+/// Names of objects by something that they have in common.
+type Names = HashTrieMapSync<Box<str>, RedBlackTreeSetSync<Box<str>>>;
+
 /// What was known at one moment. Cloning shares everything.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    namespaces: HashMap<Box<str>, Arc<NamespaceEntry>>,
-    claims: HashMap<Box<str>, OrdMap<Box<str>, Arc<Claim>>>,
-    volumes: HashMap<Box<str>, Arc<Volume>>,
-    requests: HashMap<Box<str>, Arc<RequestEntry>>,
-    requests_by_target: HashMap<Box<str>, OrdSet<Box<str>>>,
-    open_requests_by_author: HashMap<Box<str>, usize>,
-    open_by_uid: HashMap<Box<str>, ()>,
-    sign_offs: HashMap<Box<str>, Arc<SignOffEntry>>,
-    sign_offs_by_author: HashMap<Box<str>, OrdSet<Box<str>>>,
-    policies: OrdMap<Box<str>, Arc<PolicyEntry>>,
+    namespaces: Map<NamespaceEntry>,
+    claims: HashTrieMapSync<Box<str>, RedBlackTreeMapSync<Box<str>, Arc<Claim>>>,
+    volumes: Map<Volume>,
+    requests: Map<RequestEntry>,
+    requests_by_target: Names,
+    open_requests_by_author: HashTrieMapSync<Box<str>, usize>,
+    open_by_uid: HashTrieSetSync<Box<str>>,
+    sign_offs: Map<SignOffEntry>,
+    sign_offs_by_author: Names,
+    policies: RedBlackTreeMapSync<Box<str>, Arc<PolicyEntry>>,
     policy_set: Arc<PolicySet>,
     started: bool,
     synced: u8,
@@ -123,7 +128,7 @@ impl Snapshot {
 
     /// What a deletion of this namespace would lose; `is_data` says which claims count.
     pub fn inventory_of_namespace(&self, name: &str, is_data: impl Fn(&Claim) -> bool) -> Inventory {
-        let claims = self.claims.get(name).into_iter().flat_map(OrdMap::values);
+        let claims = self.claims.get(name).into_iter().flat_map(RedBlackTreeMapSync::values);
         Inventory::of(claims.filter(|claim| is_data(claim)).map(|claim| (&**claim, self.volume_of(claim))))
     }
 
@@ -134,7 +139,7 @@ impl Snapshot {
     /// Names of the requests about the object with this UID, the most advanced first: only these are worth a live
     /// read. Ended ones are left out unless asked for.
     pub fn candidates(&self, target_uid: &str, ended_too: bool) -> Vec<Box<str>> {
-        let names = self.requests_by_target.get(target_uid).into_iter().flatten();
+        let names = self.requests_by_target.get(target_uid).into_iter().flat_map(RedBlackTreeSetSync::iter);
         let mut candidates: Vec<&RequestEntry> = names
             .filter_map(|name| self.requests.get(name))
             .map(|entry| &**entry)
@@ -151,34 +156,36 @@ impl Snapshot {
 
     /// How many sign-offs about open requests an author (case-folded username) has.
     pub fn open_sign_offs_of(&self, author: &str) -> usize {
-        let names = self.sign_offs_by_author.get(author).into_iter().flatten();
+        let names = self.sign_offs_by_author.get(author).into_iter().flat_map(RedBlackTreeSetSync::iter);
         let subjects = names.filter_map(|name| self.sign_offs.get(name)).map(|entry| &entry.subject_uid);
-        subjects.filter(|uid| self.open_by_uid.contains_key(*uid)).count()
+        subjects.filter(|uid| self.open_by_uid.contains(*uid)).count()
     }
 
     /// Takes a change in.
     pub fn apply(&mut self, change: Change) {
         match change {
-            Change::Namespace(entry) => drop(self.namespaces.insert(entry.name.clone(), Arc::new(entry))),
-            Change::NamespaceGone(name) => drop(self.namespaces.remove(&name)),
+            Change::Namespace(entry) => self.namespaces.insert_mut(entry.name.clone(), Arc::new(entry)),
+            Change::NamespaceGone(name) => drop(self.namespaces.remove_mut(&name)),
             Change::Claim(claim) => {
-                let claims = self.claims.entry(claim.namespace.clone()).or_default();
-                claims.insert(claim.name.clone(), Arc::new(claim));
+                let namespace = claim.namespace.clone();
+                let mut claims = self.claims.get(&namespace).cloned().unwrap_or_default();
+                claims.insert_mut(claim.name.clone(), Arc::new(claim));
+                self.claims.insert_mut(namespace, claims);
             }
             Change::ClaimGone { namespace, name } => self.forget_claim(&namespace, &name),
-            Change::Volume(volume) => drop(self.volumes.insert(volume.name.clone(), Arc::new(volume))),
-            Change::VolumeGone(name) => drop(self.volumes.remove(&name)),
+            Change::Volume(volume) => self.volumes.insert_mut(volume.name.clone(), Arc::new(volume)),
+            Change::VolumeGone(name) => drop(self.volumes.remove_mut(&name)),
             Change::Request(entry) => self.learn_request(entry),
             Change::RequestGone(name) => self.forget_request(&name),
             Change::SignOff(entry) => self.learn_sign_off(entry),
             Change::SignOffGone(name) => self.forget_sign_off(&name),
             Change::Policy(entry) => {
                 let name = entry.as_ref().map_or_else(|policy| &policy.name, |policy| &policy.name).as_str().into();
-                self.policies.insert(name, Arc::new(entry));
+                self.policies.insert_mut(name, Arc::new(entry));
                 self.compile_policies();
             }
             Change::PolicyGone(name) => {
-                self.policies.remove(&name);
+                self.policies.remove_mut(&name);
                 self.compile_policies();
             }
             Change::Started => self.started = true,
@@ -194,21 +201,21 @@ impl Snapshot {
 
     fn clear(&mut self, kind: Kind) {
         match kind {
-            Kind::Namespaces => self.namespaces.clear(),
-            Kind::Claims => self.claims.clear(),
-            Kind::Volumes => self.volumes.clear(),
+            Kind::Namespaces => self.namespaces = Map::default(),
+            Kind::Claims => self.claims = HashTrieMapSync::default(),
+            Kind::Volumes => self.volumes = Map::default(),
             Kind::Requests => {
-                self.requests.clear();
-                self.requests_by_target.clear();
-                self.open_requests_by_author.clear();
-                self.open_by_uid.clear();
+                self.requests = Map::default();
+                self.requests_by_target = Names::default();
+                self.open_requests_by_author = HashTrieMapSync::default();
+                self.open_by_uid = HashTrieSetSync::default();
             }
             Kind::SignOffs => {
-                self.sign_offs.clear();
-                self.sign_offs_by_author.clear();
+                self.sign_offs = Map::default();
+                self.sign_offs_by_author = Names::default();
             }
             Kind::Policies => {
-                self.policies.clear();
+                self.policies = RedBlackTreeMapSync::default();
                 self.compile_policies();
             }
             // Once started, always started.
@@ -221,54 +228,62 @@ impl Snapshot {
     }
 
     fn forget_claim(&mut self, namespace: &str, name: &str) {
-        if let Some(claims) = self.claims.get_mut(namespace) {
-            claims.remove(name);
-            if claims.is_empty() {
-                self.claims.remove(namespace);
-            }
+        let Some(claims) = self.claims.get(namespace).map(|claims| claims.remove(name)) else { return };
+        if claims.is_empty() {
+            self.claims.remove_mut(namespace);
+        } else {
+            self.claims.insert_mut(namespace.into(), claims);
         }
     }
 
     fn learn_request(&mut self, entry: RequestEntry) {
         self.forget_request(&entry.name);
-        self.requests_by_target.entry(entry.target_uid.clone()).or_default().insert(entry.name.clone());
+        learn_name(&mut self.requests_by_target, &entry.target_uid, &entry.name);
         if !entry.phase.is_ended() {
-            *self.open_requests_by_author.entry(entry.author.clone()).or_default() += 1;
-            self.open_by_uid.insert(entry.uid.clone(), ());
+            self.open_requests_by_author.insert_mut(entry.author.clone(), self.open_requests_of(&entry.author) + 1);
+            self.open_by_uid.insert_mut(entry.uid.clone());
         }
-        self.requests.insert(entry.name.clone(), Arc::new(entry));
+        self.requests.insert_mut(entry.name.clone(), Arc::new(entry));
     }
 
     fn forget_request(&mut self, name: &str) {
-        let Some(entry) = self.requests.remove(name) else { return };
+        let Some(entry) = self.requests.get(name).cloned() else { return };
+        self.requests.remove_mut(name);
         if !entry.phase.is_ended() {
-            self.open_by_uid.remove(&entry.uid);
-            if let Some(open) = self.open_requests_by_author.get_mut(&entry.author) {
-                *open = open.saturating_sub(1);
+            self.open_by_uid.remove_mut(&entry.uid);
+            match self.open_requests_of(&entry.author) {
+                0 | 1 => drop(self.open_requests_by_author.remove_mut(&entry.author)),
+                open => self.open_requests_by_author.insert_mut(entry.author.clone(), open - 1),
             }
         }
-        if let Some(names) = self.requests_by_target.get_mut(&entry.target_uid) {
-            names.remove(name);
-            if names.is_empty() {
-                self.requests_by_target.remove(&entry.target_uid);
-            }
-        }
+        forget_name(&mut self.requests_by_target, &entry.target_uid, name);
     }
 
     fn learn_sign_off(&mut self, entry: SignOffEntry) {
         self.forget_sign_off(&entry.name);
-        self.sign_offs_by_author.entry(entry.author.clone()).or_default().insert(entry.name.clone());
-        self.sign_offs.insert(entry.name.clone(), Arc::new(entry));
+        learn_name(&mut self.sign_offs_by_author, &entry.author, &entry.name);
+        self.sign_offs.insert_mut(entry.name.clone(), Arc::new(entry));
     }
 
     fn forget_sign_off(&mut self, name: &str) {
-        let Some(entry) = self.sign_offs.remove(name) else { return };
-        if let Some(names) = self.sign_offs_by_author.get_mut(&entry.author) {
-            names.remove(name);
-            if names.is_empty() {
-                self.sign_offs_by_author.remove(&entry.author);
-            }
-        }
+        let Some(entry) = self.sign_offs.get(name).cloned() else { return };
+        self.sign_offs.remove_mut(name);
+        forget_name(&mut self.sign_offs_by_author, &entry.author, name);
+    }
+}
+
+fn learn_name(names: &mut Names, common: &str, name: &str) {
+    let mut set = names.get(common).cloned().unwrap_or_default();
+    set.insert_mut(name.into());
+    names.insert_mut(common.into(), set);
+}
+
+fn forget_name(names: &mut Names, common: &str, name: &str) {
+    let Some(set) = names.get(common).map(|set| set.remove(name)) else { return };
+    if set.is_empty() {
+        names.remove_mut(common);
+    } else {
+        names.insert_mut(common.into(), set);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::scenario::{Actor, actor, may_cascade, may_go, scenario};
 use crate::support::{APPROVAL_CLOCK, DAY, HOUR, Scene, policies_with_min};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn a_deletion_is_confirmed_when_the_model_says_so_and_only_then(scenario in scenario()) {
@@ -83,7 +83,7 @@ fn play(scene: &mut Scene, steps: &[Step], mut each: impl FnMut(&Scene, i64, boo
     }
 }
 
-/// One of each kind: a person who may have spoken, one who never does, a machine, a shared account.
+/// Some of each kind: people, a machine, a shared account.
 fn executors() -> impl Iterator<Item = Actor> {
     Actor::all().step_by(2)
 }
@@ -93,7 +93,7 @@ fn one_person() -> impl Strategy<Value = Actor> + Clone {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn nothing_is_confirmed_that_never_was_executable(

@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agreement;
+mod binding;
+mod loosening;
+mod merging;
+mod monotone;
 mod scenario;
+mod schema;
 mod support;
 mod two_people;

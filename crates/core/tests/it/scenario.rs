@@ -251,7 +251,8 @@ pub fn may_cascade(scenario: &Scenario) -> bool {
     let since = scenario.now;
     let in_time = scenario.usable_from.is_some_and(|from| from <= since && since <= from + USE_CLOCK)
         && scenario.valid_until.is_some_and(|until| since <= until);
-    let open = !matches!(scenario.phase, Phase::Executed | Phase::Rejected | Phase::Cancelled | Phase::Expired);
+    // Expired may be written in the moment in which the root is let go: the clock itself decides.
+    let open = !matches!(scenario.phase, Phase::Executed | Phase::Rejected | Phase::Cancelled);
     agreed(scenario, Some(since)) && in_time && content_holds(scenario) && open
 }
 
