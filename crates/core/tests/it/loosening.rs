@@ -1,0 +1,148 @@
+//! Whoever loosens a policy, or a namespace's labels, is noticed (bypass 12): each field alone, and in any mixture.
+
+use foureyes_core::domain::policy::{PolicySet, loosened, scope_loosened};
+use proptest::prelude::*;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::merging::{as_strict, compiled, namespace, set, spec};
+use crate::support::{labels, policies};
+
+fn user(name: &str) -> Value {
+    json!([{"username": name}])
+}
+
+fn delegation(account: &str, kind: &str) -> Value {
+    let account = json!({"namespace": "ops", "name": account});
+    json!([{"serviceAccount": account, "ownerKind": {"group": "example.org", "kind": kind}, "may": ["DeleteClaims"]}])
+}
+
+fn exempt_labels(value: &str) -> Value {
+    json!({"deletion": {"exempt": {"claimSelector": {"matchLabels": {"foureyes.dev/scratch": value}}}}})
+}
+
+fn rule(team: &str, environment: &str) -> Value {
+    json!({"environments": [{"selector": {"matchLabels": {"team": team}}, "environment": environment}]})
+}
+
+/// A field of `default`, strict and loose.
+#[rstest]
+#[case::enforcement(json!({"enforcement": {"deletions": "Deny"}}), json!({"enforcement": {"deletions": "Warn"}}))]
+#[case::enforcement_off(json!({"enforcement": {"deletions": "Warn"}}), json!({"enforcement": {"deletions": "Off"}}))]
+#[case::enforcement_unset(json!({}), json!({"enforcement": {"deletions": "Warn"}}))]
+#[case::approvals(json!({"approvals": {"min": 3}}), json!({"approvals": {"min": 2}}))]
+#[case::approvals_unset(json!({"approvals": {"min": 2}}), json!({}))]
+#[case::approval_clock(json!({"expiry": {"approval": "1h"}}), json!({"expiry": {"approval": "1h1s"}}))]
+#[case::approval_clock_unset(json!({"expiry": {"approval": "335h"}}), json!({}))]
+#[case::use_clock(json!({"expiry": {"use": "1h"}}), json!({"expiry": {"use": "2h"}}))]
+#[case::use_clock_unset(json!({}), json!({"expiry": {"use": "25h"}}))]
+#[case::people(json!({}), json!({"identities": {"people": user("system:anonymous")}}))]
+#[case::shared(json!({"identities": {"shared": user("admin")}}), json!({}))]
+#[case::delegation(json!({}), json!({"delegations": delegation("operator", "Database")}))]
+#[case::another_delegation(json!({"delegations": delegation("operator", "Database")}), json!({"delegations": delegation("operator", "Cache")}))]
+#[case::classes(json!({}), json!({"deletion": {"exempt": {"storageClasses": ["scratch"]}}}))]
+#[case::claims(json!({}), exempt_labels("yes"))]
+#[case::other_claims(exempt_labels("yes"), exempt_labels("no"))]
+#[case::environments(json!({}), rule("a", "NonProduction"))]
+#[case::environments_flipped(rule("a", "Production"), rule("a", "NonProduction"))]
+fn every_field_loosened_alone_is_noticed(#[case] strict: Value, #[case] loose: Value) {
+    let (strict, loose) = (policies(&[("default", strict)]), policies(&[("default", loose)]));
+    let of_team_a = labels(&[("team", "a")]);
+    let namespaces = [("shop", &of_team_a)];
+    assert!(loosened(&strict, &loose, namespaces).is_some());
+}
+
+/// The same fields the other way round, where they have a direction.
+#[rstest]
+#[case(json!({"enforcement": {"deletions": "Warn"}}), json!({"enforcement": {"deletions": "Deny"}}))]
+#[case(json!({"approvals": {"min": 2}}), json!({"approvals": {"min": 3}}))]
+#[case(json!({}), json!({"expiry": {"approval": "335h", "use": "23h"}}))]
+#[case(json!({}), json!({"identities": {"shared": user("admin")}}))]
+#[case(json!({"identities": {"people": user("kubernetes-admin")}}), json!({}))]
+#[case(json!({"delegations": delegation("operator", "Database")}), json!({}))]
+#[case(json!({"deletion": {"exempt": {"storageClasses": ["scratch"]}}}), json!({}))]
+#[case(exempt_labels("yes"), json!({}))]
+#[case(rule("a", "NonProduction"), json!({}))]
+fn tightening_is_free(#[case] loose: Value, #[case] strict: Value) {
+    let (strict, loose) = (policies(&[("default", strict)]), policies(&[("default", loose)]));
+    let of_team_a = labels(&[("team", "a")]);
+    let namespaces = [("shop", &of_team_a)];
+    assert_eq!(loosened(&loose, &strict, namespaces), None);
+}
+
+/// Machines can't sign off, but they take finalizers off and add owners: neither direction is stricter.
+#[test]
+fn who_counts_as_a_machine_is_widened_and_narrowed_by_nobody_alone() {
+    let (with, without) = (policies(&[("default", json!({"identities": {"machines": user("ci:*")}}))]), policies(&[("default", json!({}))]));
+    assert!(loosened(&with, &without, []).is_some());
+    assert!(loosened(&without, &with, []).is_some());
+    assert_eq!(loosened(&with, &with, []), None);
+}
+
+#[test]
+fn a_policy_that_is_taken_away_is_noticed_where_it_selected_something() {
+    let more = json!({"selector": {"matchLabels": {"team": "a"}}, "approvals": {"min": 2}});
+    let (with, without) = (policies(&[("more", more)]), PolicySet::default());
+    let (of_a, of_b) = (labels(&[("team", "a")]), labels(&[("team", "b")]));
+    assert!(loosened(&with, &without, [("shop", &of_a)]).is_some_and(|what| what.starts_with("shop: ")));
+    assert_eq!(loosened(&with, &without, [("shop", &of_b)]), None);
+    assert_eq!(loosened(&without, &with, [("shop", &of_a)]), None);
+}
+
+#[test]
+fn repairing_an_unreadable_policy_ends_what_it_demands() {
+    let broken = foureyes_core::index::policy_entry(&json!({"metadata": {"name": "more"}, "spec": {"approvals": {"min": 0}}}));
+    let set = PolicySet::default();
+    let with = set.with_undecodable(broken.unwrap_err());
+    assert!(loosened(&with, &set, []).is_some());
+    assert_eq!(loosened(&set, &with, []), None);
+}
+
+#[rstest]
+#[case(&[], &[("foureyes.dev/environment", "non-production")], true)]
+#[case(&[("foureyes.dev/environment", "non-production")], &[], false)]
+#[case(&[("foureyes.dev/environment", "non-production")], &[("foureyes.dev/environment", "non-production"), ("team", "b")], false)]
+#[case(&[], &[("foureyes.dev/environment", "production")], false)]
+#[case(&[("team", "a")], &[], true)]
+#[case(&[("team", "a")], &[("team", "b")], true)]
+#[case(&[], &[("team", "a")], false)]
+#[case(&[("team", "z")], &[("team", "test")], true)]
+#[case(&[("team", "test")], &[("team", "a")], false)]
+#[case(&[("team", "a")], &[("team", "a"), ("tier", "1")], false)]
+fn labels_that_loosen_are_noticed(#[case] old: &[(&str, &str)], #[case] new: &[(&str, &str)], #[case] looser: bool) {
+    let more = json!({"selector": {"matchLabels": {"team": "a"}}, "approvals": {"min": 2}});
+    let set = policies(&[("default", rule("test", "NonProduction")), ("more", more)]);
+    assert_eq!(scope_loosened(&set, &labels(old), &set, &labels(new)).is_some(), looser);
+}
+
+proptest! {
+    #[test]
+    fn a_set_is_no_looser_than_itself(set in set(), labels in namespace()) {
+        prop_assert_eq!(loosened(&set, &set, [("shop", &labels)]), None);
+    }
+
+    #[test]
+    fn one_more_policy_is_free_and_taking_it_away_is_not(set in set(), spec in spec(), labels in namespace()) {
+        let more = set.with("more", Some(compiled("more", &spec)));
+        prop_assert_eq!(loosened(&set, &more, [("shop", &labels)]), None);
+        let unlabelled = Default::default();
+        let tighter = [&labels, &unlabelled].into_iter().any(|labels| {
+            !as_strict(&set.effective(labels).unwrap(), &more.effective(labels).unwrap())
+        });
+        prop_assert_eq!(loosened(&more, &set, [("shop", &labels)]).is_some(), tighter);
+    }
+
+    /// For any two sets, whatever they are: looser exactly where some namespace is less protected.
+    #[test]
+    fn looser_is_what_protects_some_namespace_less(old in set(), new in set(), labels in namespace()) {
+        let less = |labels| !as_strict(&new.effective(labels).unwrap(), &old.effective(labels).unwrap());
+        let expected = less(&labels) || less(&Default::default());
+        prop_assert_eq!(loosened(&old, &new, [("shop", &labels)]).is_some(), expected);
+    }
+
+    #[test]
+    fn a_relabelled_namespace_is_judged_by_what_applies_to_it(set in set(), old in namespace(), new in namespace()) {
+        let less = !as_strict(&set.effective(&new).unwrap(), &set.effective(&old).unwrap());
+        prop_assert_eq!(scope_loosened(&set, &old, &set, &new).is_some(), less);
+    }
+}

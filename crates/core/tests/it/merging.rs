@@ -1,0 +1,220 @@
+//! How policies merge (design §3): a policy only tightens, order is free, unset is no opinion, and what can't be read
+//! refuses where it selects (I 11, I 12).
+
+use std::collections::BTreeMap;
+
+use foureyes_core::api::Mode;
+use foureyes_core::domain::deletion::{Governance, scope};
+use foureyes_core::domain::policy::{CompiledPolicy, Effective, PolicySet, compile};
+use foureyes_core::index::{PolicyEntry, policy_entry, policy_set};
+use foureyes_core::reason::Code;
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::support::{labels, policies, policy};
+
+/// A spec that another policy than `default` may have.
+pub fn spec() -> impl Strategy<Value = Value> {
+    let selector = prop_oneof![
+        2 => Just(Value::Null),
+        1 => Just(json!({"matchLabels": {"team": "a"}})),
+        1 => Just(json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]})),
+        1 => Just(json!({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]})),
+    ];
+    let mode = proptest::option::of(prop_oneof![Just("Off"), Just("Warn"), Just("Deny")]);
+    let min = proptest::option::of(1..5_u32);
+    let clock = proptest::option::of(1..1000_u32);
+    (selector, mode, min, clock.clone(), clock).prop_map(|(selector, mode, min, approval, usage)| {
+        let hours = |hours: Option<u32>| hours.map(|hours| format!("{hours}h"));
+        without_nulls(json!({
+            "selector": selector,
+            "enforcement": {"deletions": mode},
+            "approvals": {"min": min},
+            "expiry": {"approval": hours(approval), "use": hours(usage)},
+        }))
+    })
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()
+        }
+        other => other,
+    }
+}
+
+pub fn compiled(name: &str, spec: &Value) -> CompiledPolicy {
+    compile(&policy(name, spec)).unwrap()
+}
+
+/// The floor, in the same fields but without a selector.
+pub fn set() -> impl Strategy<Value = PolicySet> {
+    (spec(), proptest::collection::vec(spec(), 0..4), any::<bool>()).prop_map(|(mut floor, others, with_floor)| {
+        floor.as_object_mut().unwrap().remove("selector");
+        let mut all: Vec<CompiledPolicy> =
+            others.iter().zip(["a", "b", "c", "d"]).map(|(spec, name)| compiled(name, spec)).collect();
+        all.extend(with_floor.then(|| compiled("default", &floor)));
+        PolicySet::new(all, Vec::new())
+    })
+}
+
+pub fn namespace() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop_oneof![
+        Just(labels(&[])), Just(labels(&[("team", "a")])), Just(labels(&[("team", "b")])), Just(labels(&[("team", "z")]))
+    ]
+}
+
+/// As strict in every field.
+pub fn as_strict(one: &Effective, than: &Effective) -> bool {
+    one.deletions >= than.deletions
+        && one.min_approvals >= than.min_approvals
+        && one.approval_clock <= than.approval_clock
+        && one.use_clock <= than.use_clock
+}
+
+fn same(one: &Effective, other: &Effective) -> bool {
+    as_strict(one, other) && as_strict(other, one)
+}
+
+proptest! {
+    #[test]
+    fn one_more_policy_only_tightens(set in set(), spec in spec(), labels in namespace()) {
+        let more = set.with("more", Some(compiled("more", &spec)));
+        prop_assert!(as_strict(&more.effective(&labels).unwrap(), &set.effective(&labels).unwrap()));
+    }
+
+    #[test]
+    fn order_and_repetition_of_policies_change_nothing(
+        (specs, shuffled) in proptest::collection::vec(spec(), 1..5).prop_flat_map(|specs| {
+            let numbered: Vec<(usize, Value)> = specs.into_iter().enumerate().collect();
+            (Just(numbered.clone()), Just(numbered).prop_shuffle())
+        }),
+        labels in namespace(),
+    ) {
+        let made = |specs: &[(usize, Value)]| {
+            let compiled = specs.iter().map(|(number, spec)| compiled(&format!("p{number}"), spec)).collect();
+            PolicySet::new(compiled, Vec::new())
+        };
+        prop_assert_eq!(made(&specs), made(&shuffled));
+        let twice: Vec<(usize, Value)> =
+            specs.iter().cloned().chain(specs.iter().map(|(number, spec)| (number + 10, spec.clone()))).collect();
+        prop_assert!(same(&made(&specs).effective(&labels).unwrap(), &made(&twice).effective(&labels).unwrap()));
+    }
+
+    #[test]
+    fn a_policy_that_is_unset_or_selects_others_has_no_opinion(set in set(), spec in spec(), labels in namespace()) {
+        let silent = set.with("more", Some(compiled("more", &json!({}))));
+        prop_assert!(same(&silent.effective(&labels).unwrap(), &set.effective(&labels).unwrap()));
+        let mut elsewhere = spec;
+        elsewhere["selector"] = json!({"matchLabels": {"team": "elsewhere"}});
+        let elsewhere = set.with("more", Some(compiled("more", &elsewhere)));
+        prop_assert_eq!(elsewhere.effective(&labels).unwrap(), set.effective(&labels).unwrap());
+    }
+
+    #[test]
+    fn taking_a_policy_out_restores_what_was(set in set(), spec in spec()) {
+        prop_assert_eq!(set.with("more", Some(compiled("more", &spec))).with("more", None), set);
+    }
+
+    #[test]
+    fn what_can_not_be_read_refuses_where_it_selects(set in set(), labels in namespace()) {
+        let entry = |spec: Value| policy_entry(&json!({"metadata": {"name": "broken"}, "spec": spec})).unwrap_err();
+        let broken = json!({"selector": {"matchLabels": {"team": "a"}}, "approvals": {"min": 0}});
+        let with = set.with_undecodable(entry(broken));
+        let selected = labels.get("team").is_some_and(|team| team == "a");
+        prop_assert_eq!(with.effective(&labels).is_err(), selected);
+        let unclear = json!({"selector": {"matchLabels": 7}, "approvals": {"min": 0}});
+        prop_assert!(set.with_undecodable(entry(unclear)).effective(&labels).is_err());
+    }
+}
+
+#[test]
+fn built_in_values_are_those_of_the_design() {
+    let effective = PolicySet::default().effective(&labels(&[])).unwrap();
+    assert_eq!(effective.deletions, Mode::Deny);
+    assert_eq!(effective.min_approvals, 1);
+    assert_eq!(effective.approval_clock, SignedDuration::from_hours(14 * 24));
+    assert_eq!(effective.use_clock, SignedDuration::from_hours(24));
+    assert_eq!(effective.policies, []);
+}
+
+#[test]
+fn the_floor_may_loosen_the_built_in_values_and_others_may_not() {
+    let loose = json!({"enforcement": {"deletions": "Off"}, "expiry": {"approval": "1000h", "use": "100h"}});
+    let floor = policies(&[("default", loose.clone())]).effective(&labels(&[])).unwrap();
+    assert_eq!((floor.deletions, floor.use_clock), (Mode::Off, SignedDuration::from_hours(100)));
+    let other = policies(&[("other", loose)]).effective(&labels(&[])).unwrap();
+    assert_eq!((other.deletions, other.use_clock), (Mode::Deny, SignedDuration::from_hours(24)));
+    assert_eq!(other.approval_clock, SignedDuration::from_hours(14 * 24));
+}
+
+#[rstest]
+#[case(json!({"approvals": {"min": 0}}))]
+#[case(json!({"approvals": {"min": 11}}))]
+#[case(json!({"approvals": {"min": -1}}))]
+#[case(json!({"approvals": {"min": "two"}}))]
+#[case(json!({"expiry": {"use": "soon"}}))]
+#[case(json!({"expiry": {"use": "0s"}}))]
+#[case(json!({"expiry": {"approval": "-3h"}}))]
+#[case(json!({"expiry": {"approval": ""}}))]
+#[case(json!({"enforcement": {"deletions": "Maybe"}}))]
+#[case(json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Near", "values": ["b"]}]}}))]
+#[case(json!({"identities": {"shared": [{"username": "admin"}]}}))]
+#[case(json!({"environments": []}))]
+#[case(json!({"delegations": []}))]
+#[case(json!({"deletion": {"exempt": {"storageClasses": ["scratch"]}}}))]
+fn nonsense_and_what_only_the_floor_may_say_does_not_compile(#[case] spec: Value) {
+    assert!(entry("other", &spec).is_err(), "{spec}");
+}
+
+#[rstest]
+#[case(json!({"selector": {}}))]
+#[case(json!({"selector": {"matchLabels": {"team": "a"}}}))]
+#[case(json!({"identities": {"shared": [{}]}}))]
+#[case(json!({"identities": {"people": [{"username": "a", "group": "b"}]}}))]
+#[case(json!({"deletion": {"exempt": {"claimSelector": {"matchLabels": {"scratch": "yes"}}}}}))]
+#[case(json!({"deletion": {"exempt": {"claimSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}}}))]
+#[case(json!({"environments": [{"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}, "environment": "Production"}]}))]
+fn a_floor_that_can_not_be_read_refuses_everywhere(#[case] spec: Value) {
+    let set = policy_set([entry("default", &spec)]);
+    for labels in [labels(&[]), labels(&[("team", "a")]), labels(&[("team", "z")])] {
+        let refusal = scope(&set, true, &labels).unwrap_err();
+        assert_eq!(refusal.code, Code::PolicyUndecodable);
+        assert_eq!(refusal.next.unwrap().command, "kubectl get safetypolicy default -o yaml");
+    }
+}
+
+fn entry(name: &str, spec: &Value) -> PolicyEntry {
+    policy_entry(&json!({
+        "apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": name}, "spec": spec,
+    }))
+}
+
+#[test]
+fn before_the_first_start_outside_production_and_when_off_nothing_is_governed() {
+    let set = policies(&[("default", json!({}))]);
+    let governs = |set: &PolicySet, started, of: &[(&str, &str)]| match scope(set, started, &labels(of)).unwrap() {
+        Governance::Free(proof) => proof.as_str(),
+        Governance::Governed(_) => "Governed",
+    };
+    assert_eq!(governs(&set, false, &[]), "NotStarted");
+    assert_eq!(governs(&set, true, &[]), "Governed");
+    assert_eq!(governs(&set, true, &[("foureyes.dev/environment", "non-production")]), "NonProduction");
+    assert_eq!(governs(&set, true, &[("foureyes.dev/environment", "Non-Production")]), "Governed");
+    assert_eq!(governs(&policies(&[("default", json!({"enforcement": {"deletions": "Off"}}))]), true, &[]), "SwitchedOff");
+    assert_eq!(governs(&policies(&[("default", json!({"enforcement": {"deletions": "Warn"}}))]), true, &[]), "Governed");
+}
+
+#[test]
+fn the_first_rule_that_matches_says_what_a_namespace_is_for() {
+    let rule = |team: &str, environment: &str| json!({"selector": {"matchLabels": {"team": team}}, "environment": environment});
+    let rules = json!([rule("a", "Production"), rule("a", "NonProduction"), rule("b", "NonProduction")]);
+    let set = policies(&[("default", json!({"environments": rules}))]);
+    assert!(set.is_production(&labels(&[("team", "a")])));
+    assert!(!set.is_production(&labels(&[("team", "b")])));
+    assert!(set.is_production(&labels(&[])));
+    assert!(!set.is_production(&labels(&[("team", "a"), ("foureyes.dev/environment", "non-production")])));
+}

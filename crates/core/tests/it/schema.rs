@@ -1,0 +1,105 @@
+//! The definitions as they are installed: nothing in them may write a field that nobody said (fact 7).
+
+use foureyes_core::api::{DeletionRequest, SafetyPolicy, SignOff};
+use kube::CustomResourceExt as _;
+use serde_json::{Map, Value, json};
+
+/// Calls `visit` with every object below `value` and the path to it.
+fn walk(path: &str, value: &Value, visit: &mut impl FnMut(&str, &Map<String, Value>)) {
+    match value {
+        Value::Object(map) => {
+            visit(path, map);
+            for (key, value) in map {
+                walk(&format!("{path}/{key}"), value, visit);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                walk(&format!("{path}/{at}"), item, visit);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn definitions() -> [Value; 3] {
+    [DeletionRequest::crd(), SignOff::crd(), SafetyPolicy::crd()].map(|crd| serde_json::to_value(crd).unwrap())
+}
+
+#[test]
+fn no_schema_has_a_default() {
+    for definition in definitions() {
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let mut found = Vec::new();
+        walk(name, &definition["spec"]["versions"], &mut |path, map| {
+            // A field called `default` is a schema, too, and would be an object below `properties`.
+            if map.contains_key("default") && !path.ends_with("/properties") {
+                found.push(path.to_owned());
+            }
+        });
+        assert_eq!(found, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn no_schema_has_a_format_that_kubernetes_does_not_know() {
+    for definition in definitions() {
+        walk("", &definition["spec"]["versions"], &mut |path, map| {
+            if let Some(Value::String(format)) = map.get("format") {
+                assert!(matches!(format.as_str(), "int32" | "int64" | "date-time"), "{path}: {format}");
+            }
+        });
+    }
+}
+
+#[test]
+fn definitions_are_as_the_design_names_them() {
+    for (definition, (plural, short, status)) in definitions().iter().zip([
+        ("deletionrequests", "del", true),
+        ("signoffs", "so", false),
+        ("safetypolicies", "spol", true),
+    ]) {
+        let spec = &definition["spec"];
+        assert_eq!(spec["group"], "foureyes.dev");
+        assert_eq!(spec["scope"], "Cluster");
+        assert_eq!(spec["names"]["plural"], plural);
+        assert_eq!(spec["names"]["shortNames"], json!([short]));
+        assert_eq!(spec["names"]["categories"], json!(["foureyes"]));
+        let version = &spec["versions"][0];
+        assert_eq!(version["name"], "v1alpha1");
+        assert_eq!(version["subresources"].get("status").is_some(), status);
+    }
+    let [request, sign_off, _] = definitions();
+    let selectable = |definition: &Value| definition["spec"]["versions"][0]["selectableFields"].clone();
+    assert_eq!(selectable(&request), json!([{"jsonPath": ".spec.target.uid"}]));
+    assert_eq!(selectable(&sign_off), json!([{"jsonPath": ".spec.subject.uid"}]));
+}
+
+#[test]
+fn specs_of_requests_and_sign_offs_never_change() {
+    let [request, sign_off, _] = definitions();
+    for definition in [request, sign_off] {
+        let rules = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"].to_string();
+        assert!(rules.contains("self.spec == oldSelf.spec"), "{rules}");
+    }
+}
+
+/// Digests and seals rest on it: keys come out sorted, however they went in.
+#[test]
+fn json_objects_are_sorted() {
+    let parsed: Value = serde_json::from_str(r#"{"b":1,"a":{"z":1,"y":2}}"#).unwrap();
+    assert_eq!(parsed.to_string(), r#"{"a":{"y":2,"z":1},"b":1}"#);
+    let mut map = Map::new();
+    map.insert("z".to_owned(), json!(1));
+    map.insert("a".to_owned(), json!(2));
+    assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "z"]);
+}
+
+/// What a reader does not know he must not drop silently from what is sealed: a spec that is written and read again is
+/// the same.
+#[test]
+fn what_is_written_is_read_again() {
+    let request = crate::support::request("del-1", crate::support::claim_target(), Some(&crate::support::named("alice")));
+    let text = serde_json::to_string(&request).unwrap();
+    assert_eq!(serde_json::from_str::<DeletionRequest>(&text).unwrap().spec, request.spec);
+}
