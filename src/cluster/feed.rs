@@ -14,6 +14,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::watch::Pauses;
+
 /// Name of the ConfigMap in which the controller notes that the first start is over.
 const STATE: &str = "foureyes-state";
 const STARTED: &str = "started";
@@ -97,7 +99,13 @@ fn ours(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
 fn typed<K: DeserializeOwned>(object: &DynamicObject) -> Option<K> {
     let parsed = serde_json::to_value(object).and_then(serde_json::from_value);
     parsed
-        .inspect_err(|_| tracing::warn!(api = API_VERSION, name = object.name_any(), "an object can't be decoded and counts for nothing"))
+        .inspect_err(|_| {
+            tracing::warn!(
+                api = API_VERSION,
+                name = object.name_any(),
+                "an object can't be decoded and counts for nothing"
+            );
+        })
         .ok()
 }
 
@@ -114,7 +122,7 @@ where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     Box::pin(async move {
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut events = watcher(api, config).backoff(Pauses::default()).boxed();
         let mut anew: Vec<Change> = Vec::new();
         while let Some(event) = events.next().await {
             match event {

@@ -139,3 +139,28 @@ async fn sign_offs_go_after_their_request_and_not_before() {
     clear().await.unwrap();
     assert!(names(&fake, SIGN_OFFS).is_empty());
 }
+
+#[tokio::test]
+async fn a_claim_that_stays_behind_gets_one_request_and_its_namespaces_request_says_so() {
+    let fake = cluster();
+    let context = process(&fake);
+    let going = json!({"name": "shop", "uid": uid("shop"), "deletionTimestamp": "2026-11-23T09:59:00Z"});
+    fake.put("/api/v1/namespaces/shop", json!({"metadata": going}));
+    let root = json!({
+        "apiVersion": "foureyes.dev/v1alpha1", "kind": "DeletionRequest",
+        "metadata": {"name": "root", "uid": uid("root")},
+        "spec": {"reason": "r", "target": {"apiVersion": "v1", "kind": "Namespace", "name": "shop", "uid": uid("shop")}},
+        "status": {"phase": "Executing", "usableFrom": "2026-11-23T09:00:00Z", "validUntil": "2026-11-24T09:00:00Z",
+                   "inventory": {"digest": "d", "total": 0, "summary": "", "packedUIDs": ""}},
+    });
+    fake.put(&format!("{REQUESTS}/root"), root);
+    for _ in 0..3 {
+        let next = super::super::leftovers::reconcile(context.clone(), "shop".into()).await.unwrap();
+        assert_eq!(next, Next::After(Duration::from_secs(15)));
+    }
+    let opened = names(&fake, REQUESTS);
+    assert!(opened.len() == 2 && opened[0].starts_with("pvc-reports-"), "{opened:?}");
+    let events = names(&fake, "/apis/events.k8s.io/v1/namespaces/default/events");
+    assert!(events.len() == 1 && events[0].starts_with("root."), "{events:?}");
+    assert_eq!(fake.state().writes.len(), 2);
+}
