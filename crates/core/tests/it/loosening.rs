@@ -1,5 +1,8 @@
 //! Whoever loosens a policy, or a namespace's labels, is noticed (bypass 12): each field alone, and in any mixture.
 
+use std::collections::BTreeMap;
+
+use foureyes_core::api::Mode;
 use foureyes_core::domain::policy::{PolicySet, loosened, scope_loosened};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -28,7 +31,7 @@ fn rule(team: &str, environment: &str) -> Value {
 /// A field of `default`, strict and loose.
 #[rstest]
 #[case::enforcement(json!({"enforcement": {"deletions": "Deny"}}), json!({"enforcement": {"deletions": "Warn"}}))]
-#[case::enforcement_off(json!({"enforcement": {"deletions": "Warn"}}), json!({"enforcement": {"deletions": "Off"}}))]
+#[case::enforcement_off(json!({"enforcement": {"deletions": "Deny"}}), json!({"enforcement": {"deletions": "Off"}}))]
 #[case::enforcement_unset(json!({}), json!({"enforcement": {"deletions": "Warn"}}))]
 #[case::approvals(json!({"approvals": {"min": 3}}), json!({"approvals": {"min": 2}}))]
 #[case::approvals_unset(json!({"approvals": {"min": 2}}), json!({}))]
@@ -115,6 +118,31 @@ fn labels_that_loosen_are_noticed(#[case] old: &[(&str, &str)], #[case] new: &[(
     assert_eq!(scope_loosened(&set, &labels(old), &set, &labels(new)).is_some(), looser);
 }
 
+/// Whether a namespace with these labels, or one without any, in which deletions are refused is less protected.
+fn protects_less(old: &PolicySet, new: &PolicySet, labels: &BTreeMap<String, String>) -> bool {
+    [labels, &BTreeMap::new()].into_iter().any(|labels| {
+        let (was, is) = (old.effective(labels).unwrap(), new.effective(labels).unwrap());
+        was.deletions == Mode::Deny && !as_strict(&is, &was)
+    })
+}
+
+/// While nothing is refused yet there is nothing to loosen: machines are named and storage is exempted then.
+#[rstest]
+#[case("Warn", &[], None)]
+#[case("Off", &[], None)]
+#[case("Warn", &[("team", "a")], Some("more identities would count as people"))]
+fn the_floor_is_free_until_some_namespace_is_enforced(
+    #[case] mode: &str,
+    #[case] shop: &[(&str, &str)],
+    #[case] expected: Option<&str>,
+) {
+    let floor = |people: &str| json!({"enforcement": {"deletions": mode}, "identities": {"people": user(people)}});
+    let strict = json!({"selector": {"matchLabels": {"team": "a"}}, "enforcement": {"deletions": "Deny"}});
+    let old = policies(&[("default", floor("one")), ("strict", strict.clone())]);
+    let new = policies(&[("default", floor("two")), ("strict", strict)]);
+    assert_eq!(loosened(&old, &new, [("shop", &labels(shop))]).as_deref(), expected);
+}
+
 proptest! {
     #[test]
     fn a_set_is_no_looser_than_itself(set in set(), labels in namespace()) {
@@ -125,19 +153,13 @@ proptest! {
     fn one_more_policy_is_free_and_taking_it_away_is_not(set in set(), spec in spec(), labels in namespace()) {
         let more = set.with("more", Some(compiled("more", &spec)));
         prop_assert_eq!(loosened(&set, &more, [("shop", &labels)]), None);
-        let unlabelled = Default::default();
-        let tighter = [&labels, &unlabelled].into_iter().any(|labels| {
-            !as_strict(&set.effective(labels).unwrap(), &more.effective(labels).unwrap())
-        });
-        prop_assert_eq!(loosened(&more, &set, [("shop", &labels)]).is_some(), tighter);
+        prop_assert_eq!(loosened(&more, &set, [("shop", &labels)]).is_some(), protects_less(&more, &set, &labels));
     }
 
     /// For any two sets, whatever they are: looser exactly where some namespace is less protected.
     #[test]
     fn looser_is_what_protects_some_namespace_less(old in set(), new in set(), labels in namespace()) {
-        let less = |labels| !as_strict(&new.effective(labels).unwrap(), &old.effective(labels).unwrap());
-        let expected = less(&labels) || less(&Default::default());
-        prop_assert_eq!(loosened(&old, &new, [("shop", &labels)]).is_some(), expected);
+        prop_assert_eq!(loosened(&old, &new, [("shop", &labels)]).is_some(), protects_less(&old, &new, &labels));
     }
 
     #[test]

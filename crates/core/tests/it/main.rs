@@ -3,10 +3,14 @@
 
 mod agreement;
 mod binding;
+mod clocks;
+mod lifecycle;
 mod loosening;
 mod merging;
 mod monotone;
 mod scenario;
 mod schema;
+mod scope;
+mod speaking;
 mod support;
 mod two_people;

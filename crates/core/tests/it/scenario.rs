@@ -71,6 +71,8 @@ pub enum Flaw {
     Backdated,
     OtherRequest,
     OtherDigest,
+    /// Deleted a minute later, and kept in storage by a finalizer.
+    Withdrawn,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +108,7 @@ fn statement() -> impl Strategy<Value = Statement> {
     let says = prop_oneof![12 => Just(Says::Approve), 1 => Just(Says::Reject), 1 => Just(Says::Hold), 1 => Just(Says::Cancel)];
     let flaw = prop_oneof![
         12 => Just(Flaw::None), 1 => Just(Flaw::Seal), 1 => Just(Flaw::Backdated),
-        1 => Just(Flaw::OtherRequest), 1 => Just(Flaw::OtherDigest)
+        1 => Just(Flaw::OtherRequest), 1 => Just(Flaw::OtherDigest), 1 => Just(Flaw::Withdrawn)
     ];
     let second = prop_oneof![12 => 1..HOUR, 1 => APPROVAL_CLOCK - 2..APPROVAL_CLOCK + 3];
     (actor(), says, second, flaw).prop_map(|(by, says, second, flaw)| Statement { by, says, second, flaw })
@@ -233,6 +235,7 @@ fn made(scene: &Scene, number: usize, statement: Statement) -> foureyes_core::ap
     match statement.flaw {
         Flaw::Seal => made.spec.verified = Some("something else".to_owned()),
         Flaw::Backdated => made.metadata.creation_timestamp = Some(time(statement.second + 16)),
+        Flaw::Withdrawn => made.metadata.deletion_timestamp = Some(time(statement.second + 60)),
         Flaw::None | Flaw::OtherRequest | Flaw::OtherDigest => {}
     }
     made
@@ -272,7 +275,8 @@ fn agreed(scenario: &Scenario, since: Option<i64>) -> bool {
         .statements
         .iter()
         .filter(heard)
-        .filter(|statement| !matches!(statement.flaw, Flaw::Seal | Flaw::Backdated | Flaw::OtherRequest));
+        .filter(|statement| !matches!(statement.flaw, Flaw::Seal | Flaw::Backdated | Flaw::OtherRequest))
+        .filter(|statement| statement.flaw != Flaw::Withdrawn || since.is_some_and(|since| statement.second + 60 > since));
     let mut approving: BTreeSet<u8> = BTreeSet::new();
     let requester = scenario.requester.and_then(Actor::human);
     for statement in proven.clone() {
@@ -287,7 +291,7 @@ fn agreed(scenario: &Scenario, since: Option<i64>) -> bool {
             Says::Approve => {
                 let counts = by.is_person()
                     && by.human() != requester
-                    && statement.flaw == Flaw::None
+                    && statement.flaw != Flaw::OtherDigest
                     && statement.second <= APPROVAL_CLOCK
                     && may(by);
                 approving.extend(by.human().filter(|_| counts));

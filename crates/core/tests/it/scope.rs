@@ -1,0 +1,254 @@
+//! What scopes protection can't be loosened alone (bypasses 6, 12, 17, 23): for each rule what is accepted, and what is
+//! refused with which code.
+
+use std::collections::BTreeMap;
+
+use foureyes_core::api::Author;
+use foureyes_core::domain::deletion::{Governance, empty_namespace, govern_claim, own_namespace};
+use foureyes_core::domain::inventory::{Claim, Controller, Inventory};
+use foureyes_core::domain::policy::PolicySet;
+use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::scope::{
+    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, definition_changed, exempted, namespace_finalized,
+    namespace_owned, namespace_relabelled, own_metadata, policy_written,
+};
+use foureyes_core::index::policy_entry;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::merging::compiled;
+use crate::support::{at, claim, inventory, labels, named, policies};
+
+const OPERATOR: &str = "system:serviceaccount:ops:operator";
+const STATEFUL: &str = "system:serviceaccount:kube-system:statefulset-controller";
+
+fn verdict(result: Result<Proof, Refusal>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(refusal) => {
+            assert!(refusal.next.is_some(), "{refusal}");
+            refusal.code.as_str()
+        }
+    }
+}
+
+fn breaking_glass(name: &str) -> Author {
+    Author { groups: vec!["foureyes:breakglass".to_owned()], ..named(name) }
+}
+
+/// The operator may delete the claims of its databases; class `scratch` and a label exempt; `ci:*` are machines.
+fn set() -> PolicySet {
+    let delegation = json!({
+        "serviceAccount": {"namespace": "ops", "name": "operator"},
+        "ownerKind": {"group": "example.org", "kind": "Database"},
+        "may": ["DeleteClaims"],
+    });
+    let exempt = json!({"storageClasses": ["scratch"], "claimSelector": {"matchLabels": {"foureyes.dev/scratch": "yes"}}});
+    policies(&[("default", json!({
+        "delegations": [delegation], "deletion": {"exempt": exempt}, "identities": {"machines": [{"username": "ci:*"}]},
+    }))])
+}
+
+fn owned(kind: &str, group: &str, name: &str) -> Claim {
+    let controller = Controller { group: group.into(), kind: kind.into(), name: name.into() };
+    Claim { controller: Some(controller), ..claim(1) }
+}
+
+fn governed(set: &PolicySet, claim: &Claim, username: &str) -> &'static str {
+    match govern_claim(set, true, &BTreeMap::new(), claim, username).unwrap() {
+        Governance::Governed(_) => "governed",
+        Governance::Free(proof) => proof.as_str(),
+    }
+}
+
+#[test]
+fn which_claims_go_freely() {
+    let (set, plain) = (set(), claim(1));
+    assert_eq!(governed(&set, &plain, "eve"), "governed");
+    assert_eq!(governed(&set, &plain, OPERATOR), "governed");
+    let scratch = Claim { storage_class: Some("scratch".into()), ..claim(1) };
+    assert_eq!(governed(&set, &scratch, "eve"), "Exempt");
+    let born = Claim { labels: labels(&[("foureyes.dev/scratch", "yes")]), ..claim(1) };
+    assert_eq!(governed(&set, &born, "eve"), "Exempt");
+    let other = Claim { labels: labels(&[("foureyes.dev/scratch", "no")]), ..claim(1) };
+    assert_eq!(governed(&set, &other, "eve"), "governed");
+    let ephemeral = Claim { name: "web-1-scratch".into(), ..owned("Pod", "", "web-1") };
+    assert_eq!(governed(&set, &ephemeral, "eve"), "Ephemeral");
+    let of_stateful_set = Claim { name: "data-db-0".into(), ..owned("Pod", "", "db-0") };
+    assert_eq!(governed(&set, &of_stateful_set, "eve"), "governed");
+    let database = owned("Database", "example.org", "main");
+    assert_eq!(governed(&set, &database, OPERATOR), "Delegated");
+    assert_eq!(governed(&set, &database, "eve"), "governed");
+    assert_eq!(governed(&set, &database, "system:serviceaccount:shop:operator"), "governed");
+    assert_eq!(governed(&set, &owned("Database", "example.com", "main"), OPERATOR), "governed");
+    assert_eq!(governed(&set, &owned("Cache", "example.org", "main"), OPERATOR), "governed");
+    let going = Claim { going_since: Some(at(0)), ..claim(1) };
+    assert_eq!(governed(&set, &going, "eve"), "AlreadyGoing");
+}
+
+#[test]
+fn a_namespace_without_data_goes_freely() {
+    assert!(empty_namespace(&Inventory::default()).is_some());
+    assert!(empty_namespace(&inventory([1])).is_none());
+}
+
+#[test]
+fn leaving_production_takes_break_glass() {
+    let set = set();
+    let relabel = |old: &[(&str, &str)], new: &[(&str, &str)], author: &Author| {
+        verdict(namespace_relabelled(&set, "shop", &labels(old), &labels(new), author))
+    };
+    let non_production = [("foureyes.dev/environment", "non-production")];
+    assert_eq!(relabel(&[], &non_production, &named("eve")), "EnvironmentLoosened");
+    assert_eq!(relabel(&[], &non_production, &named("system:serviceaccount:shop:argocd")), "EnvironmentLoosened");
+    assert_eq!(relabel(&[], &non_production, &breaking_glass("dave")), "ok");
+    assert_eq!(relabel(&non_production, &[], &named("eve")), "ok");
+    assert_eq!(relabel(&[], &[("team", "b")], &named("eve")), "ok");
+}
+
+#[test]
+fn the_command_of_a_relabelling_repeats_it() {
+    let next = |old: &[(&str, &str)], new: &[(&str, &str)]| {
+        let more = json!({"selector": {"matchLabels": {"tier": "1"}}, "approvals": {"min": 2}});
+        let set = policies(&[("default", json!({})), ("more", more)]);
+        namespace_relabelled(&set, "shop", &labels(old), &labels(new), &named("eve")).unwrap_err().next.unwrap().command
+    };
+    let added = next(&[], &[("foureyes.dev/environment", "non-production")]);
+    assert!(added.starts_with("kubectl label namespace shop --overwrite foureyes.dev/environment=non-production --as="));
+    assert!(next(&[("tier", "1")], &[]).starts_with("kubectl label namespace shop --overwrite tier- --as="));
+}
+
+#[rstest]
+#[case::label(None, &[], None, &[("foureyes.dev/scratch", "yes")], "ExemptionAdded")]
+#[case::class(None, &[], Some("scratch"), &[], "ExemptionAdded")]
+#[case::other_label(None, &[], None, &[("foureyes.dev/scratch", "no")], "ok")]
+#[case::other_class(Some("fast"), &[], Some("slow"), &[], "ok")]
+#[case::already(Some("scratch"), &[], Some("scratch"), &[("foureyes.dev/scratch", "yes")], "ok")]
+#[case::away(None, &[("foureyes.dev/scratch", "yes")], None, &[], "ok")]
+fn claims_are_exempt_from_birth_or_not_at_all(
+    #[case] old_class: Option<&str>,
+    #[case] old: &[(&str, &str)],
+    #[case] new_class: Option<&str>,
+    #[case] new: &[(&str, &str)],
+    #[case] expected: &str,
+) {
+    let (old, new) = (labels(old), labels(new));
+    assert_eq!(verdict(exempted(&set(), "shop/data-1", (old_class, &old), (new_class, &new))), expected);
+}
+
+#[rstest]
+#[case::nobody_adds_any("eve", "", "ConfigMap", "OwnerAdded")]
+#[case::not_even_a_pod("eve", "", "Pod", "OwnerAdded")]
+#[case::nor_a_machine("system:serviceaccount:shop:argocd", "example.org", "Database", "OwnerAdded")]
+#[case::the_operator_its_own(OPERATOR, "example.org", "Database", "ok")]
+#[case::the_operator_no_other(OPERATOR, "", "ConfigMap", "OwnerAdded")]
+#[case::stateful_set(STATEFUL, "apps", "StatefulSet", "ok")]
+#[case::its_pod(STATEFUL, "", "Pod", "ok")]
+#[case::nothing_else(STATEFUL, "", "ConfigMap", "OwnerAdded")]
+#[case::one_identity_for_all("system:kube-controller-manager", "apps", "StatefulSet", "ok")]
+fn owners_of_claims(#[case] who: &str, #[case] group: &str, #[case] kind: &str, #[case] expected: &str) {
+    let owner = AddedOwner { group: group.to_owned(), kind: kind.to_owned(), name: "one".to_owned() };
+    let harmless = AddedOwner { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
+    assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[owner.clone()], &named(who))), expected);
+    assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[], &named(who))), "ok");
+    if expected != "ok" {
+        assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[harmless, owner], &named(who))), expected);
+    }
+}
+
+#[rstest]
+#[case("eve", "OwnerAdded")]
+#[case("system:serviceaccount:ops:operator", "ok")]
+#[case("ci:deploy", "ok")]
+fn owners_of_namespaces(#[case] who: &str, #[case] expected: &str) {
+    let owner = AddedOwner { group: "example.org".to_owned(), kind: "Tenant".to_owned(), name: "one".to_owned() };
+    assert_eq!(verdict(namespace_owned(&set(), "shop", &[owner], &named(who))), expected);
+    assert_eq!(verdict(namespace_owned(&set(), "shop", &[], &named("eve"))), "ok");
+}
+
+#[rstest]
+#[case("eve", &["example.org/backup"], "FinalizerRemoved")]
+#[case("eve", &["foregroundDeletion", "example.org/backup"], "FinalizerRemoved")]
+#[case("eve", &["foregroundDeletion", "orphan", "kubernetes.io/pvc-protection"], "ok")]
+#[case("eve", &[], "ok")]
+#[case("system:serviceaccount:ops:operator", &["example.org/backup"], "ok")]
+fn finalizers_of_claims(#[case] who: &str, #[case] removed: &[&str], #[case] expected: &str) {
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, &named(who))), expected);
+}
+
+#[rstest]
+#[case("system:serviceaccount:kube-system:namespace-controller", "ok")]
+#[case("system:kube-controller-manager", "ok")]
+#[case("eve", "FinalizerRemoved")]
+#[case("system:serviceaccount:shop:argocd", "FinalizerRemoved")]
+fn finalizing_a_namespace(#[case] who: &str, #[case] expected: &str) {
+    assert_eq!(verdict(namespace_finalized("shop", &named(who))), expected);
+}
+
+#[test]
+fn the_namespace_of_foureyes_goes_by_break_glass_only() {
+    let delete = |name: &str, author: &Author| own_namespace("foureyes-system", name, &author.groups).map_err(|refusal| refusal.code.as_str());
+    assert_eq!(delete("foureyes-system", &named("eve")), Err("OwnNamespaceProtected"));
+    assert_eq!(delete("foureyes-system", &breaking_glass("dave")), Ok(()));
+    assert_eq!(delete("shop", &named("eve")), Ok(()));
+}
+
+#[test]
+fn policies_are_tightened_freely_and_loosened_by_break_glass_only() {
+    let old = policies(&[("default", json!({"approvals": {"min": 2}}))]);
+    let written = |min: Option<u32>, author: &Author, first_start: bool| {
+        let new = min.map(|min| compiled("default", &json!({"approvals": {"min": min}})));
+        verdict(policy_written(&old, "default", new, [], author, first_start))
+    };
+    assert_eq!(written(Some(3), &named("eve"), false), "ok");
+    assert_eq!(written(Some(2), &named("eve"), false), "ok");
+    assert_eq!(written(Some(1), &named("eve"), false), "PolicyLoosened");
+    assert_eq!(written(None, &named("eve"), false), "PolicyLoosened");
+    assert_eq!(written(Some(1), &breaking_glass("dave"), false), "ok");
+    assert_eq!(written(Some(1), &named("eve"), true), "ok");
+}
+
+#[test]
+fn an_unreadable_policy_is_repaired_by_break_glass_only() {
+    let broken = policy_entry(&json!({"metadata": {"name": "more"}, "spec": {"approvals": {"min": 0}}})).unwrap_err();
+    let old = PolicySet::default().with_undecodable(broken);
+    let new = compiled("more", &json!({"approvals": {"min": 1}}));
+    assert_eq!(verdict(policy_written(&old, "more", Some(new.clone()), [], &named("eve"), false)), "PolicyLoosened");
+    assert_eq!(verdict(policy_written(&old, "more", Some(new), [], &breaking_glass("dave"), false)), "ok");
+}
+
+#[test]
+fn definitions_take_break_glass() {
+    for deleted in [false, true] {
+        assert_eq!(verdict(definition_changed("signoffs.foureyes.dev", deleted, &named("eve"))), "DefinitionProtected");
+        assert_eq!(verdict(definition_changed("signoffs.foureyes.dev", deleted, &breaking_glass("dave"))), "ok");
+    }
+}
+
+fn metadata(owners: &[&str], finalizers: &[&str], entries: &[(&str, &str)]) -> OwnMetadata {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    OwnMetadata { owners: texts(owners), finalizers: texts(finalizers), entries: labels(entries) }
+}
+
+#[test]
+fn our_own_objects_keep_their_owners_finalizers_and_metadata() {
+    let old = metadata(&["o"], &["example.org/f", "foregroundDeletion"], &[("foureyes.dev/a", "1"), ("team", "a")]);
+    let change = |new: &OwnMetadata| verdict(own_metadata("SignOff", "so-1", &old, new));
+    assert_eq!(change(&old), "ok");
+    let with = |edit: fn(&mut OwnMetadata)| {
+        let mut new = old.clone();
+        edit(&mut new);
+        change(&new)
+    };
+    assert_eq!(with(|new| drop(new.entries.insert("team".to_owned(), "b".to_owned()))), "ok");
+    assert_eq!(with(|new| drop(new.entries.remove("team"))), "ok");
+    assert_eq!(with(|new| new.owners.clear()), "ok");
+    assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "foregroundDeletion")), "ok");
+    assert_eq!(with(|new| new.owners.push("nobody".to_owned())), "Immutable");
+    assert_eq!(with(|new| new.finalizers.push("example.org/g".to_owned())), "Immutable");
+    assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "example.org/f")), "Immutable");
+    assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/a".to_owned(), "2".to_owned()))), "Immutable");
+    assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/b".to_owned(), "1".to_owned()))), "Immutable");
+    assert_eq!(with(|new| drop(new.entries.remove("foureyes.dev/a"))), "Immutable");
+}

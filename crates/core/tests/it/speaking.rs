@@ -1,0 +1,342 @@
+//! Who may ask, sign off, withdraw and annotate: for each rule what is accepted, and what is refused with which code.
+
+use foureyes_core::api::{Author, DeletionRequest, Identities, Phase, Says, SignOff, TargetKind};
+use foureyes_core::digest::short;
+use foureyes_core::domain::lifecycle::TargetState;
+use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::speaking::{
+    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, request_created, request_deleted,
+    sign_off_created, sign_off_deleted,
+};
+use foureyes_core::domain::statement::ApprovalRecord;
+use rstest::rstest;
+
+use crate::support::{
+    Scene, at, claim_target, identities, named, namespace_target, record, request, ring, sign_off, subject_of, uid,
+    with_email,
+};
+
+/// What is known about somebody who may do everything, before a case takes something away.
+pub struct Knowledge {
+    pub author: Author,
+    pub dry_run: bool,
+    pub may_request: bool,
+    pub may_approve: bool,
+    pub open: usize,
+    pub is_controller: bool,
+}
+
+impl Knowledge {
+    pub fn of(author: &Author) -> Self {
+        Self {
+            author: author.clone(), dry_run: false, may_request: true, may_approve: true, open: 0, is_controller: false,
+        }
+    }
+
+    pub fn speaker(&self) -> Speaker<'_> {
+        Speaker {
+            author: &self.author,
+            dry_run: self.dry_run,
+            may_request: self.may_request,
+            may_approve: self.may_approve,
+            open: self.open,
+            is_controller: self.is_controller,
+        }
+    }
+}
+
+/// `ok`, or the code of the refusal, which never goes without a next step.
+fn verdict(result: Result<Proof, Refusal>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(refusal) => {
+            assert!(refusal.next.is_some() || refusal.code.as_str() == "IdentityForged" || !refusal.code.what_to_do().is_empty());
+            refusal.code.as_str()
+        }
+    }
+}
+
+/// A request as alice creates it, after a change of what is known, of the request and of the target's UID.
+fn creating(change: impl FnOnce(&mut Knowledge, &mut DeletionRequest, &mut Option<String>)) -> &'static str {
+    let alice = named("alice");
+    let mut known = Knowledge::of(&alice);
+    let mut made = request("del-1", claim_target(), Some(&alice));
+    // While it is created there is no UID and no creationTimestamp to rely on.
+    made.metadata.creation_timestamp = None;
+    let mut exists = Some(claim_target().uid);
+    change(&mut known, &mut made, &mut exists);
+    verdict(request_created(&known.speaker(), &made, exists.as_deref(), ring(), at(1)))
+}
+
+fn requester(made: &mut DeletionRequest) -> &mut foureyes_core::api::Requester {
+    made.spec.requester.as_mut().unwrap()
+}
+
+#[test]
+fn who_may_ask() {
+    assert_eq!(creating(|_, _, _| {}), "ok");
+    assert_eq!(creating(|known, _, _| known.may_approve = false), "ok");
+    assert_eq!(creating(|known, _, _| known.may_request = false), "RightMissing");
+    // The requester is who is authenticated, and the seal proves it.
+    assert_eq!(creating(|_, made, _| made.spec.requester = None), "IdentityForged");
+    assert_eq!(creating(|known, _, _| known.author = named("bob")), "IdentityForged");
+    assert_eq!(creating(|known, _, _| known.author.groups.push("ops".to_owned())), "IdentityForged");
+    assert_eq!(creating(|_, made, _| requester(made).seal = None), "IdentityForged");
+    assert_eq!(creating(|_, made, _| requester(made).seal = Some("v1.x.y".to_owned())), "IdentityForged");
+    assert_eq!(creating(|_, made, _| made.metadata.name = Some("del-2".to_owned())), "IdentityForged");
+    assert_eq!(creating(|_, made, _| made.spec.reason.push('!')), "IdentityForged");
+    for name in ["", " alice", "alice\n"] {
+        assert_eq!(creating(|known, _, _| known.author = named(name)), "IdentityUnusable");
+    }
+    // The target exists, under this UID.
+    assert_eq!(creating(|_, _, exists| *exists = None), "SubjectUnknown");
+    assert_eq!(creating(|_, _, exists| *exists = Some(uid(7))), "SubjectUnknown");
+    // Limits, but for the controller.
+    assert_eq!(creating(|known, _, _| known.open = MAX_OPEN_REQUESTS - 1), "ok");
+    assert_eq!(creating(|known, _, _| known.open = MAX_OPEN_REQUESTS), "TooManyOpen");
+    assert_eq!(creating(|known, _, _| (known.open, known.is_controller) = (MAX_OPEN_REQUESTS, true)), "ok");
+    // On dry-run nothing is sealed, and nothing sealed is taken: it could be kept and used.
+    assert_eq!(creating(|known, _, _| known.dry_run = true), "IdentityForged");
+    assert_eq!(creating(|known, made, _| (known.dry_run, requester(made).seal) = (true, None)), "ok");
+}
+
+#[test]
+fn a_statement_is_written_now_or_not_at_all() {
+    let alice = named("alice");
+    let known = Knowledge::of(&alice);
+    let made = request("del-1", claim_target(), Some(&alice));
+    for (now, expected) in [(0, "ok"), (16, "ok"), (-16, "ok"), (17, "IdentityForged"), (-17, "IdentityForged")] {
+        let uid = claim_target().uid;
+        assert_eq!(verdict(request_created(&known.speaker(), &made, Some(&uid), ring(), at(now))), expected, "{now}");
+    }
+}
+
+/// A sign-off as bob creates it on alice's request, after a change.
+fn signing(says: Says, change: impl FnOnce(&mut Knowledge, &mut Scene, &mut SignOff)) -> &'static str {
+    let bob = named("bob");
+    signing_as(&bob, says, change)
+}
+
+fn signing_as(author: &Author, says: Says, change: impl FnOnce(&mut Knowledge, &mut Scene, &mut SignOff)) -> &'static str {
+    let mut scene = Scene::of_claim(Some(&with_email("alice", "alice@example.org")));
+    scene.reconciled(TargetState::Live, 1);
+    let digest = (says == Says::Approve).then(|| scene.digest());
+    let mut made = sign_off("so-1", subject_of(&scene.request), says, digest.as_deref(), author, 10);
+    made.metadata.creation_timestamp = None;
+    let mut known = Knowledge::of(author);
+    change(&mut known, &mut scene, &mut made);
+    let subject = scene.request.metadata.uid.is_some().then_some(&scene.request);
+    verdict(sign_off_created(&known.speaker(), &made, subject, &identities(), ring(), at(11)))
+}
+
+fn in_phase(phase: Phase) -> impl FnOnce(&mut Knowledge, &mut Scene, &mut SignOff) {
+    move |_, scene, _| scene.request.status.as_mut().unwrap().phase = Some(phase)
+}
+
+#[test]
+fn who_may_say_what() {
+    for says in [Says::Approve, Says::Reject, Says::Hold] {
+        assert_eq!(signing(says, |_, _, _| {}), "ok");
+        assert_eq!(signing(says, |known, _, _| (known.may_approve, known.may_request) = (false, false)), "RightMissing");
+    }
+    // A question may be put by whoever may ask for deletions; approving and rejecting needs the right to approve.
+    assert_eq!(signing(Says::Hold, |known, _, _| known.may_approve = false), "ok");
+    assert_eq!(signing(Says::Approve, |known, _, _| known.may_approve = false), "RightMissing");
+    assert_eq!(signing(Says::Reject, |known, _, _| known.may_approve = false), "RightMissing");
+    // Nobody approves their own, under no name; and whoever may approve may reject and hold their own.
+    let (alice, oidc) = (with_email("alice", "alice@example.org"), named("oidc:Alice@example.org"));
+    for author in [&alice, &oidc] {
+        assert_eq!(signing_as(author, Says::Approve, |_, _, _| {}), "SelfApproval");
+        assert_eq!(signing_as(author, Says::Reject, |_, _, _| {}), "ok");
+        assert_eq!(signing_as(author, Says::Cancel, |_, _, _| {}), "ok");
+    }
+    // Only the requester cancels, and needs no right to.
+    assert_eq!(signing(Says::Cancel, |_, _, _| {}), "StatementNotYours");
+    assert_eq!(signing_as(&alice, Says::Cancel, |known, _, _| (known.may_approve, known.may_request) = (false, false)), "ok");
+    assert_eq!(signing_as(&alice, Says::Cancel, |_, scene, _| scene.request.spec.requester = None), "StatementNotYours");
+}
+
+#[rstest]
+#[case("system:serviceaccount:shop:argocd")]
+#[case("system:kube-controller-manager")]
+#[case("ci:deploy")]
+#[case("admin")]
+fn only_people_approve(#[case] name: &str) {
+    assert_eq!(signing_as(&named(name), Says::Approve, |_, _, _| {}), "NotAPerson");
+    assert_eq!(signing_as(&named(name), Says::Hold, |_, _, _| {}), "ok");
+}
+
+#[test]
+fn a_sign_off_is_by_whom_it_says() {
+    assert_eq!(signing(Says::Approve, |known, _, _| known.author = named("carol")), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.author = Some(named("carol"))), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.author = None), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.at = None), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.at = Some(crate::support::time(-60))), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.seal = None), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.says = Says::Hold), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.spec.comment = Some("later".to_owned())), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |_, _, made| made.metadata.name = Some("so-2".to_owned())), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |known, _, _| known.dry_run = true), "IdentityForged");
+    assert_eq!(signing(Says::Approve, |known, _, made| (known.dry_run, made.spec.seal) = (true, None)), "ok");
+    assert_eq!(signing_as(&named("bob\u{7f}"), Says::Approve, |_, _, _| {}), "IdentityUnusable");
+}
+
+#[test]
+fn a_sign_off_is_about_what_exists_and_is_open() {
+    assert_eq!(signing(Says::Approve, |_, scene, _| scene.request.metadata.uid = None), "SubjectUnknown");
+    assert_eq!(signing(Says::Approve, |_, scene, _| scene.request.metadata.uid = Some(uid(7))), "SubjectUnknown");
+    for phase in [Phase::Pending, Phase::Approved, Phase::Executable] {
+        assert_eq!(signing(Says::Hold, in_phase(phase)), "ok", "{phase:?}");
+    }
+    for phase in [Phase::Executed, Phase::Rejected, Phase::Cancelled, Phase::Expired] {
+        assert_eq!(signing(Says::Hold, in_phase(phase)), "RequestEnded", "{phase:?}");
+    }
+    for says in [Says::Approve, Says::Reject, Says::Hold] {
+        assert_eq!(signing(says, in_phase(Phase::Executing)), "RequestInUse");
+    }
+    assert_eq!(signing(Says::Hold, |known, _, _| known.open = MAX_OPEN_SIGN_OFFS - 1), "ok");
+    assert_eq!(signing(Says::Hold, |known, _, _| known.open = MAX_OPEN_SIGN_OFFS), "TooManyOpen");
+}
+
+#[test]
+fn an_approval_names_the_current_content() {
+    let stale = |_: &mut Knowledge, scene: &mut Scene, _: &mut SignOff| {
+        scene.live = crate::support::inventory([1, 2]);
+        scene.reconciled(TargetState::Live, 2);
+    };
+    assert_eq!(signing(Says::Approve, stale), "DigestStale");
+    assert_eq!(signing(Says::Hold, stale), "ok");
+    assert_eq!(signing(Says::Approve, |_, scene, _| scene.request.status = None), "DigestStale");
+    let unsaid = |_: &mut Knowledge, scene: &mut Scene, made: &mut SignOff| {
+        *made = sign_off("so-1", subject_of(&scene.request), Says::Approve, None, &named("bob"), 10);
+    };
+    assert_eq!(signing(Says::Approve, unsaid), "DigestStale");
+}
+
+#[test]
+fn the_refusal_of_a_stale_digest_shows_the_current_line() {
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    let status = scene.reconciled(TargetState::Live, 1).status;
+    let old = format!("subject/v1:sha256:{}", "0".repeat(64));
+    let made = sign_off("so-1", subject_of(&scene.request), Says::Approve, Some(&old), &named("bob"), 10);
+    let bob = Knowledge::of(&named("bob"));
+    let refusal =
+        sign_off_created(&bob.speaker(), &made, Some(&scene.request), &Identities::default(), ring(), at(10)).unwrap_err();
+    assert_eq!(refusal.next.unwrap().command, status.sign_off_command.unwrap());
+}
+
+/// Whether `who` may delete what `author` said, about a request in this phase.
+fn withdrawing(who: &Author, says: Says, phase: Phase, subject_there: bool, target_going: bool, controller: bool) -> &'static str {
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.reconciled(TargetState::Live, 1);
+    scene.says(&named("bob"), says, 10);
+    scene.request.status.as_mut().unwrap().phase = Some(phase);
+    let subject = subject_there.then_some(&scene.request);
+    verdict(sign_off_deleted(who, controller, &scene.sign_offs[0], subject, target_going))
+}
+
+#[test]
+fn who_may_withdraw() {
+    let (bob, carol) = (named("bob"), named("carol"));
+    let robert = Author { uid: Some("bob".to_owned()), ..named("robert") };
+    for says in [Says::Approve, Says::Reject, Says::Hold] {
+        assert_eq!(withdrawing(&bob, says, Phase::Pending, true, false, false), "ok");
+        // Whoever else: an alias and the controller, too.
+        assert_eq!(withdrawing(&carol, says, Phase::Pending, true, false, false), "StatementNotYours");
+        assert_eq!(withdrawing(&robert, says, Phase::Pending, true, false, false), "StatementNotYours");
+        assert_eq!(withdrawing(&carol, says, Phase::Pending, true, false, true), "StatementNotYours");
+        // Not from when the deletion has begun.
+        assert_eq!(withdrawing(&bob, says, Phase::Executing, true, false, false), "RequestInUse");
+        assert_eq!(withdrawing(&bob, says, Phase::Executable, true, true, false), "RequestInUse");
+        // When its subject is gone it says nothing more.
+        assert_eq!(withdrawing(&bob, says, Phase::Pending, false, false, false), "ok");
+        assert_eq!(withdrawing(&carol, says, Phase::Pending, false, false, true), "ok");
+        assert_eq!(withdrawing(&carol, says, Phase::Pending, false, false, false), "StatementNotYours");
+    }
+    // A Reject, once seen, stays.
+    assert_eq!(withdrawing(&bob, Says::Reject, Phase::Rejected, true, false, false), "RequestEnded");
+    assert_eq!(withdrawing(&bob, Says::Cancel, Phase::Cancelled, true, false, false), "RequestEnded");
+    assert_eq!(withdrawing(&bob, Says::Approve, Phase::Rejected, true, false, false), "ok");
+}
+
+/// Whether somebody may delete a request that alice made.
+fn clearing(author: &Author, phase: Phase, rights: bool, target_going: bool) -> &'static str {
+    let mut made = request("del-1", claim_target(), Some(&named("alice")));
+    made.status = Some(foureyes_core::api::DeletionRequestStatus { phase: Some(phase), ..Default::default() });
+    let known = Knowledge { may_request: rights, may_approve: rights, ..Knowledge::of(author) };
+    verdict(request_deleted(&known.speaker(), &made, target_going))
+}
+
+#[test]
+fn who_may_delete_a_request() {
+    let (alice, bob) = (named("alice"), named("bob"));
+    for phase in [Phase::Pending, Phase::Approved, Phase::Executable] {
+        assert_eq!(clearing(&alice, phase, false, false), "ok");
+        assert_eq!(clearing(&bob, phase, true, false), "StatementNotYours");
+        assert_eq!(clearing(&alice, phase, true, true), "RequestInUse");
+    }
+    assert_eq!(clearing(&alice, Phase::Executing, true, false), "RequestInUse");
+    for phase in [Phase::Executed, Phase::Rejected, Phase::Cancelled, Phase::Expired] {
+        assert_eq!(clearing(&bob, phase, true, false), "ok");
+        assert_eq!(clearing(&bob, phase, false, false), "RightMissing");
+        assert_eq!(clearing(&alice, phase, false, false), "RightMissing");
+    }
+}
+
+/// The annotation as bob writes it, after a change of what is known, its value and its record.
+fn annotating(kind: TargetKind, change: impl FnOnce(&mut Knowledge, &mut Option<String>, &mut Option<ApprovalRecord>)) -> &'static str {
+    let target = if kind == TargetKind::Namespace { namespace_target() } else { claim_target() };
+    let current = crate::support::inventory([1]).digest().unwrap();
+    let mut known = Knowledge::of(&named("bob"));
+    let mut value = Some(format!("bob@{}", short(&current)));
+    let mut made = Some(record(&named("bob"), 10, &target.uid, short(&current)));
+    change(&mut known, &mut value, &mut made);
+    let text = made.map(|made| serde_json::to_string(&made).unwrap());
+    let after = Annotation { value: value.as_deref(), record: text.as_deref() };
+    verdict(annotated(&known.speaker(), &target, &after, &current, &identities(), ring(), at(11)))
+}
+
+#[rstest]
+#[case(TargetKind::PersistentVolumeClaim)]
+#[case(TargetKind::Namespace)]
+fn who_may_approve_by_annotation(#[case] kind: TargetKind) {
+    let current = crate::support::inventory([1]).digest().unwrap();
+    let digest = short(&current).to_owned();
+    let object = if kind == TargetKind::Namespace { namespace_target().uid } else { claim_target().uid };
+    assert_eq!(annotating(kind, |_, _, _| {}), "ok");
+    // Taking it away withdraws it; half of it is no approval.
+    assert_eq!(annotating(kind, |_, value, made| (*value, *made) = (None, None)), "ok");
+    assert_eq!(annotating(kind, |_, value, _| *value = None), "IdentityForged");
+    assert_eq!(annotating(kind, |_, _, made| *made = None), "IdentityForged");
+    // In nobody else's name, for nothing else, at no other time.
+    assert_eq!(annotating(kind, |known, _, _| known.author = named("carol")), "IdentityForged");
+    assert_eq!(annotating(kind, |_, value, _| *value = Some(format!("carol@{digest}"))), "IdentityForged");
+    assert_eq!(annotating(kind, |_, value, _| *value = Some(format!("me@{digest}"))), "IdentityForged");
+    assert_eq!(annotating(kind, |_, _, made| made.as_mut().unwrap().seal = None), "IdentityForged");
+    assert_eq!(annotating(kind, |_, _, made| *made = Some(record(&named("bob"), 10, &uid(7), &digest))), "IdentityForged");
+    assert_eq!(annotating(kind, |_, _, made| *made = Some(record(&named("bob"), -100, &object, &digest))), "IdentityForged");
+    // By people who may, of what is there now.
+    assert_eq!(annotating(kind, |known, _, _| known.may_approve = false), "RightMissing");
+    let by = |author: Author| {
+        let (digest, object) = (digest.clone(), object.clone());
+        move |known: &mut Knowledge, value: &mut Option<String>, made: &mut Option<ApprovalRecord>| {
+            *value = Some(format!("{}@{digest}", author.username));
+            *made = Some(record(&author, 10, &object, &digest));
+            known.author = author;
+        }
+    };
+    assert_eq!(annotating(kind, by(named("carol"))), "ok");
+    assert_eq!(annotating(kind, by(named("system:serviceaccount:shop:argocd"))), "NotAPerson");
+    assert_eq!(annotating(kind, by(named("admin"))), "NotAPerson");
+    assert_eq!(annotating(kind, by(named(" "))), "IdentityUnusable");
+    let stale = |_: &mut Knowledge, value: &mut Option<String>, made: &mut Option<ApprovalRecord>| {
+        *value = Some("bob@0123456789ab".to_owned());
+        *made = Some(record(&named("bob"), 10, &object, "0123456789ab"));
+    };
+    assert_eq!(annotating(kind, stale), "DigestStale");
+    // On dry-run it carries no seal.
+    assert_eq!(annotating(kind, |known, _, _| known.dry_run = true), "IdentityForged");
+    assert_eq!(annotating(kind, |known, _, made| (known.dry_run, made.as_mut().unwrap().seal) = (true, None)), "ok");
+}
