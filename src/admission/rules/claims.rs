@@ -2,8 +2,9 @@
 //! annotation, also through `/status` (facts 8, 17, 22; bypasses 12, 17, 23).
 
 use foureyes_core::api::TargetKind;
-use foureyes_core::domain::deletion::{Governance, is_data, scope, terminating};
+use foureyes_core::domain::deletion::{Governance, is_data, scope};
 use foureyes_core::domain::scope::{claim_owned, claim_unfinalized, exempted};
+use foureyes_core::domain::speaking::annotated_while_going;
 
 use super::{Scene, annotations};
 use crate::admission::confirm::unread;
@@ -40,10 +41,10 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
     if annotations::unchanged(old, new) {
         return Ok(allowed);
     }
-    if is.going_since.is_some() {
-        return Ok(both(allowed, terminating().into()));
-    }
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), new)?;
+    if is.going_since.is_some() {
+        return Err(annotated_while_going(&target));
+    }
     let inventory = scene.live.inventory_of_claim(&is).await.map_err(|error| unread(&error))?;
     // What would be evidence is never only warned about.
     Ok(both(allowed, annotations::written(scene, &target, &inventory).await?))

@@ -2,8 +2,9 @@
 //! owners, finalizers, and the approval annotation (facts 8, 19).
 
 use foureyes_core::api::TargetKind;
-use foureyes_core::domain::deletion::{Governance, scope, terminating};
+use foureyes_core::domain::deletion::{Governance, scope};
 use foureyes_core::domain::scope::{namespace_finalized, namespace_owned, namespace_relabelled};
+use foureyes_core::domain::speaking::annotated_while_going;
 
 use super::{Scene, annotations};
 use crate::admission::confirm::unread;
@@ -29,10 +30,10 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
     if annotations::unchanged(old, new) {
         return Ok(allowed);
     }
-    if input::going_since(&old.metadata)?.is_some() {
-        return Ok(both(allowed, terminating().into()));
-    }
     let target = input::target(TargetKind::Namespace, None, new)?;
+    if input::going_since(&old.metadata)?.is_some() {
+        return Err(annotated_while_going(&target));
+    }
     let inventory = scene.live.inventory_of_namespace(name, policies).await.map_err(|error| unread(&error))?;
     Ok(both(allowed, annotations::written(scene, &target, &inventory).await?))
 }

@@ -273,6 +273,13 @@ pub struct Annotation<'a> {
     pub record: Option<&'a str>,
 }
 
+/// The approval annotation is written or taken away while its object is being deleted: what the deletion rests on is
+/// not unsaid any more, and a namespace without it would never end.
+pub fn annotated_while_going(target: &Target) -> Refusal {
+    let sentence = format!("the approval on {} was not changed: its deletion has begun", target.text());
+    Refusal::new(Code::RequestInUse, sentence).next("See what it rests on with:", "kubectl get deletionrequests")
+}
+
 /// The approval annotation is written. Taking it away is free: that withdraws it.
 pub fn annotated(
     speaker: &Speaker<'_>,
