@@ -25,13 +25,14 @@ pub struct Next {
 }
 
 impl Refusal {
+    /// A name that somebody made up must not look like a line of ours, so a sentence is one line.
     pub fn new(code: Code, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into(), details: Vec::new(), next: None }
+        Self { code, sentence: one_line(&sentence.into()), details: Vec::new(), next: None }
     }
 
     #[must_use]
     pub fn detail(mut self, line: impl Into<String>) -> Self {
-        self.details.push(line.into());
+        self.details.push(one_line(&line.into()));
         self
     }
 
@@ -43,8 +44,12 @@ impl Refusal {
 
     /// One line, for warnings: the API server drops those with a newline or another control character (fact 23).
     pub fn one_line(&self) -> String {
-        format!("{} [{}]", self.sentence.replace(char::is_control, " "), self.code)
+        format!("{} [{}]", self.sentence, self.code)
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 impl std::fmt::Display for Refusal {

@@ -49,7 +49,8 @@ enum Step {
 }
 
 fn steps(actors: impl Strategy<Value = Actor> + Clone) -> impl Strategy<Value = Vec<Step>> {
-    let says = prop_oneof![6 => Just(Says::Approve), 1 => Just(Says::Hold), 1 => Just(Says::Reject), 1 => Just(Says::Cancel)];
+    let says =
+        prop_oneof![6 => Just(Says::Approve), 1 => Just(Says::Hold), 1 => Just(Says::Reject), 1 => Just(Says::Cancel)];
     let step = prop_oneof![
         4 => (actors.clone(), says.clone()).prop_map(|(actor, says)| Step::Says(actor, says)),
         1 => actors.clone().prop_map(Step::Annotates),
@@ -68,9 +69,9 @@ fn play(scene: &mut Scene, steps: &[Step], mut each: impl FnMut(&Scene, i64, boo
     for step in steps {
         now += 1;
         match step {
-            Step::Says(actor, says) => drop(scene.says(&actor.author(), *says, now)),
-            Step::Annotates(actor) => drop(scene.annotates(&actor.author(), now)),
-            Step::Withdraws(actor, says) => drop(scene.withdraws(&actor.author(), *says)),
+            Step::Says(actor, says) => scene.says(&actor.author(), *says, now),
+            Step::Annotates(actor) => scene.annotates(&actor.author(), now),
+            Step::Withdraws(actor, says) => scene.withdraws(&actor.author(), *says),
             Step::Min(min) => scene.policies = policies_with_min(*min),
             Step::Grows(n) => scene.live = crate::support::inventory((1..=u128::from(*n)).collect::<Vec<_>>()),
             Step::Passes(seconds) => now += seconds,

@@ -224,7 +224,8 @@ fn whatever_is_changed_in_a_sign_off_makes_it_worthless() {
     renamed.metadata.name = Some("so-y".to_owned());
     assert_eq!(prove_sign_off(ring(), &renamed), Err(SealError::Mismatch));
     let mut later = made;
-    later.spec.at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-11-23T10:00:10.5Z".parse().unwrap()));
+    later.spec.at =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-11-23T10:00:10.5Z".parse().unwrap()));
     assert!(prove_sign_off(ring(), &later).is_err());
 }
 

@@ -6,10 +6,30 @@ use foureyes_core::domain::lifecycle::{Plan, TargetState};
 use crate::support::{APPROVAL_CLOCK, Scene, USE_CLOCK, at, inventory, named, request, second, time};
 
 const STATES: [&str; 10] = [
-    "pending", "held", "executable", "approved", "second", "executing", "executed", "rejected", "cancelled", "expired",
+    "pending",
+    "held",
+    "executable",
+    "approved",
+    "second",
+    "executing",
+    "executed",
+    "rejected",
+    "cancelled",
+    "expired",
 ];
 const EVENTS: [&str; 12] = [
-    "nothing", "approve", "withdraw", "hold", "reject", "cancel", "taken", "day", "fortnight", "going", "gone", "grown",
+    "nothing",
+    "approve",
+    "withdraw",
+    "hold",
+    "reject",
+    "cancel",
+    "taken",
+    "day",
+    "fortnight",
+    "going",
+    "gone",
+    "grown",
 ];
 
 const PENDING: &str = "Pending WaitingForSignOff";
@@ -48,9 +68,9 @@ fn in_state(state: &str) -> Scene {
     }
     scene.reconciled(TargetState::Live, 15);
     match state {
-        "held" | "approved" => drop(scene.says(&named("carol"), Says::Hold, 20)),
-        "rejected" => drop(scene.says(&named("carol"), Says::Reject, 20)),
-        "cancelled" => drop(scene.says(&named("alice"), Says::Cancel, 20)),
+        "held" | "approved" => scene.says(&named("carol"), Says::Hold, 20),
+        "rejected" => scene.says(&named("carol"), Says::Reject, 20),
+        "cancelled" => scene.says(&named("alice"), Says::Cancel, 20),
         _ => {}
     }
     let (target, now) = match state {
@@ -66,12 +86,12 @@ fn in_state(state: &str) -> Scene {
 fn after(scene: &mut Scene, state: &str, event: &str) -> Plan {
     let (mut target, mut now) = (TargetState::Live, 100);
     match event {
-        "approve" => drop(scene.approves(&named("dave"), 90)),
-        "withdraw" if matches!(state, "held" | "approved") => drop(scene.withdraws(&named("carol"), Says::Hold)),
-        "withdraw" => drop(scene.withdraws(&named("bob"), Says::Approve)),
-        "hold" => drop(scene.says(&named("dave"), Says::Hold, 90)),
-        "reject" => drop(scene.says(&named("dave"), Says::Reject, 90)),
-        "cancel" => drop(scene.says(&named("alice"), Says::Cancel, 90)),
+        "approve" => scene.approves(&named("dave"), 90),
+        "withdraw" if matches!(state, "held" | "approved") => scene.withdraws(&named("carol"), Says::Hold),
+        "withdraw" => scene.withdraws(&named("bob"), Says::Approve),
+        "hold" => scene.says(&named("dave"), Says::Hold, 90),
+        "reject" => scene.says(&named("dave"), Says::Reject, 90),
+        "cancel" => scene.says(&named("alice"), Says::Cancel, 90),
         "taken" => scene.request.metadata.deletion_timestamp = Some(time(90)),
         "day" => now = 30 + USE_CLOCK + 1,
         "fortnight" => now = APPROVAL_CLOCK + 1,
@@ -112,7 +132,11 @@ fn an_ended_request_never_changes() {
             let mut scene = in_state(state);
             let before = scene.request.status.clone();
             let plan = after(&mut scene, state, event);
-            assert_eq!((Some(plan.status), plan.events, plan.look_again), (before, Vec::new(), None), "{state} + {event}");
+            assert_eq!(
+                (Some(plan.status), plan.events, plan.look_again),
+                (before, Vec::new(), None),
+                "{state} + {event}"
+            );
             assert!(scene.confirmed(&named("carol"), 200).is_err(), "{state} + {event}");
         }
     }
@@ -156,7 +180,10 @@ fn the_inventory_is_taken_anew_until_an_approval_counts_and_frozen_then() {
     let stale = scene.reconciled(TargetState::Live, 8).status;
     assert_eq!(stale.phase, Some(Phase::Pending));
     let entry = &stale.sign_offs.unwrap().entries[0];
-    assert_eq!((entry.counts, entry.because.as_deref()), (false, Some("it names another content than the current one")));
+    assert_eq!(
+        (entry.counts, entry.because.as_deref()),
+        (false, Some("it names another content than the current one"))
+    );
 
     scene.approves(&named("bob"), 9);
     let frozen = scene.reconciled(TargetState::Live, 10).status;
@@ -248,7 +275,8 @@ fn what_is_waited_for_is_said_once_and_again_when_it_changes() {
     let held = scene.reconciled(TargetState::Live, 8);
     assert_eq!(held.status.waiting_for.as_deref(), Some("the question of carol (hold)"));
     assert_eq!(held.events.len(), 1);
-    scene.withdraws(&named("carol"), Says::Hold).approves(&named("bob"), 9);
+    scene.withdraws(&named("carol"), Says::Hold);
+    scene.approves(&named("bob"), 9);
     let released = scene.reconciled(TargetState::Live, 10);
     assert_eq!(released.events[0].reason, "Executable");
     let expired = scene.reconciled(TargetState::Live, 10 + USE_CLOCK + 1);

@@ -76,7 +76,10 @@ fn tightening_is_free(#[case] loose: Value, #[case] strict: Value) {
 /// Machines can't sign off, but they take finalizers off and add owners: neither direction is stricter.
 #[test]
 fn who_counts_as_a_machine_is_widened_and_narrowed_by_nobody_alone() {
-    let (with, without) = (policies(&[("default", json!({"identities": {"machines": user("ci:*")}}))]), policies(&[("default", json!({}))]));
+    let (with, without) = (
+        policies(&[("default", json!({"identities": {"machines": user("ci:*")}}))]),
+        policies(&[("default", json!({}))]),
+    );
     assert!(loosened(&with, &without, []).is_some());
     assert!(loosened(&without, &with, []).is_some());
     assert_eq!(loosened(&with, &with, []), None);
@@ -94,7 +97,8 @@ fn a_policy_that_is_taken_away_is_noticed_where_it_selected_something() {
 
 #[test]
 fn repairing_an_unreadable_policy_ends_what_it_demands() {
-    let broken = foureyes_core::index::policy_entry(&json!({"metadata": {"name": "more"}, "spec": {"approvals": {"min": 0}}}));
+    let broken =
+        foureyes_core::index::policy_entry(&json!({"metadata": {"name": "more"}, "spec": {"approvals": {"min": 0}}}));
     let set = PolicySet::default();
     let with = set.with_undecodable(broken.unwrap_err());
     assert!(loosened(&with, &set, []).is_some());

@@ -8,6 +8,7 @@ mod lifecycle;
 mod loosening;
 mod merging;
 mod monotone;
+mod refusals;
 mod scenario;
 mod schema;
 mod scope;

@@ -39,9 +39,11 @@ pub fn spec() -> impl Strategy<Value = Value> {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(map) => {
-            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()
-        }
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
         other => other,
     }
 }
@@ -63,7 +65,10 @@ pub fn set() -> impl Strategy<Value = PolicySet> {
 
 pub fn namespace() -> impl Strategy<Value = BTreeMap<String, String>> {
     prop_oneof![
-        Just(labels(&[])), Just(labels(&[("team", "a")])), Just(labels(&[("team", "b")])), Just(labels(&[("team", "z")]))
+        Just(labels(&[])),
+        Just(labels(&[("team", "a")])),
+        Just(labels(&[("team", "b")])),
+        Just(labels(&[("team", "z")]))
     ]
 }
 
@@ -204,8 +209,14 @@ fn before_the_first_start_outside_production_and_when_off_nothing_is_governed() 
     assert_eq!(governs(&set, true, &[]), "Governed");
     assert_eq!(governs(&set, true, &[("foureyes.dev/environment", "non-production")]), "NonProduction");
     assert_eq!(governs(&set, true, &[("foureyes.dev/environment", "Non-Production")]), "Governed");
-    assert_eq!(governs(&policies(&[("default", json!({"enforcement": {"deletions": "Off"}}))]), true, &[]), "SwitchedOff");
-    assert_eq!(governs(&policies(&[("default", json!({"enforcement": {"deletions": "Warn"}}))]), true, &[]), "Governed");
+    assert_eq!(
+        governs(&policies(&[("default", json!({"enforcement": {"deletions": "Off"}}))]), true, &[]),
+        "SwitchedOff"
+    );
+    assert_eq!(
+        governs(&policies(&[("default", json!({"enforcement": {"deletions": "Warn"}}))]), true, &[]),
+        "Governed"
+    );
 }
 
 #[test]

@@ -105,7 +105,8 @@ pub struct Scenario {
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
-    let says = prop_oneof![12 => Just(Says::Approve), 1 => Just(Says::Reject), 1 => Just(Says::Hold), 1 => Just(Says::Cancel)];
+    let says =
+        prop_oneof![12 => Just(Says::Approve), 1 => Just(Says::Reject), 1 => Just(Says::Hold), 1 => Just(Says::Cancel)];
     let flaw = prop_oneof![
         12 => Just(Flaw::None), 1 => Just(Flaw::Seal), 1 => Just(Flaw::Backdated),
         1 => Just(Flaw::OtherRequest), 1 => Just(Flaw::OtherDigest), 1 => Just(Flaw::Withdrawn)
@@ -165,8 +166,21 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
         }
         live.extend(added);
         Scenario {
-            requester, statements, annotation, without_rights, min, approved, live, frozen, phase, usable_from,
-            valid_until, same_target, same_digest, executor, now,
+            requester,
+            statements,
+            annotation,
+            without_rights,
+            min,
+            approved,
+            live,
+            frozen,
+            phase,
+            usable_from,
+            valid_until,
+            same_target,
+            same_digest,
+            executor,
+            now,
         }
     })
 }
@@ -276,7 +290,9 @@ fn agreed(scenario: &Scenario, since: Option<i64>) -> bool {
         .iter()
         .filter(heard)
         .filter(|statement| !matches!(statement.flaw, Flaw::Seal | Flaw::Backdated | Flaw::OtherRequest))
-        .filter(|statement| statement.flaw != Flaw::Withdrawn || since.is_some_and(|since| statement.second + 60 > since));
+        .filter(|statement| {
+            statement.flaw != Flaw::Withdrawn || since.is_some_and(|since| statement.second + 60 > since)
+        });
     let mut approving: BTreeSet<u8> = BTreeSet::new();
     let requester = scenario.requester.and_then(Actor::human);
     for statement in proven.clone() {

@@ -79,7 +79,8 @@ fn definitions_are_as_the_design_names_them() {
 fn specs_of_requests_and_sign_offs_never_change() {
     let [request, sign_off, _] = definitions();
     for definition in [request, sign_off] {
-        let rules = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"].to_string();
+        let rules =
+            definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"].to_string();
         assert!(rules.contains("self.spec == oldSelf.spec"), "{rules}");
     }
 }
@@ -99,7 +100,8 @@ fn json_objects_are_sorted() {
 /// the same.
 #[test]
 fn what_is_written_is_read_again() {
-    let request = crate::support::request("del-1", crate::support::claim_target(), Some(&crate::support::named("alice")));
+    let request =
+        crate::support::request("del-1", crate::support::claim_target(), Some(&crate::support::named("alice")));
     let text = serde_json::to_string(&request).unwrap();
     assert_eq!(serde_json::from_str::<DeletionRequest>(&text).unwrap().spec, request.spec);
 }

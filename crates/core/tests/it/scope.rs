@@ -44,10 +44,14 @@ fn set() -> PolicySet {
         "ownerKind": {"group": "example.org", "kind": "Database"},
         "may": ["DeleteClaims"],
     });
-    let exempt = json!({"storageClasses": ["scratch"], "claimSelector": {"matchLabels": {"foureyes.dev/scratch": "yes"}}});
-    policies(&[("default", json!({
-        "delegations": [delegation], "deletion": {"exempt": exempt}, "identities": {"machines": [{"username": "ci:*"}]},
-    }))])
+    let exempt =
+        json!({"storageClasses": ["scratch"], "claimSelector": {"matchLabels": {"foureyes.dev/scratch": "yes"}}});
+    policies(&[(
+        "default",
+        json!({
+            "delegations": [delegation], "deletion": {"exempt": exempt}, "identities": {"machines": [{"username": "ci:*"}]},
+        }),
+    )])
 }
 
 fn owned(kind: &str, group: &str, name: &str) -> Claim {
@@ -115,7 +119,9 @@ fn the_command_of_a_relabelling_repeats_it() {
         namespace_relabelled(&set, "shop", &labels(old), &labels(new), &named("eve")).unwrap_err().next.unwrap().command
     };
     let added = next(&[], &[("foureyes.dev/environment", "non-production")]);
-    assert!(added.starts_with("kubectl label namespace shop --overwrite foureyes.dev/environment=non-production --as="));
+    assert!(
+        added.starts_with("kubectl label namespace shop --overwrite foureyes.dev/environment=non-production --as=")
+    );
     assert!(next(&[("tier", "1")], &[]).starts_with("kubectl label namespace shop --overwrite tier- --as="));
 }
 
@@ -150,7 +156,7 @@ fn claims_are_exempt_from_birth_or_not_at_all(
 fn owners_of_claims(#[case] who: &str, #[case] group: &str, #[case] kind: &str, #[case] expected: &str) {
     let owner = AddedOwner { group: group.to_owned(), kind: kind.to_owned(), name: "one".to_owned() };
     let harmless = AddedOwner { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
-    assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[owner.clone()], &named(who))), expected);
+    assert_eq!(verdict(claim_owned(&set(), "shop/data-1", std::slice::from_ref(&owner), &named(who))), expected);
     assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[], &named(who))), "ok");
     if expected != "ok" {
         assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[harmless, owner], &named(who))), expected);
@@ -188,7 +194,9 @@ fn finalizing_a_namespace(#[case] who: &str, #[case] expected: &str) {
 
 #[test]
 fn the_namespace_of_foureyes_goes_by_break_glass_only() {
-    let delete = |name: &str, author: &Author| own_namespace("foureyes-system", name, &author.groups).map_err(|refusal| refusal.code.as_str());
+    let delete = |name: &str, author: &Author| {
+        own_namespace("foureyes-system", name, &author.groups).map_err(|refusal| refusal.code.as_str())
+    };
     assert_eq!(delete("foureyes-system", &named("eve")), Err("OwnNamespaceProtected"));
     assert_eq!(delete("foureyes-system", &breaking_glass("dave")), Ok(()));
     assert_eq!(delete("shop", &named("eve")), Ok(()));

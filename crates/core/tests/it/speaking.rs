@@ -18,6 +18,7 @@ use crate::support::{
 };
 
 /// What is known about somebody who may do everything, before a case takes something away.
+#[expect(clippy::struct_excessive_bools, reason = "as in what it stands for")]
 pub struct Knowledge {
     pub author: Author,
     pub dry_run: bool,
@@ -30,7 +31,12 @@ pub struct Knowledge {
 impl Knowledge {
     pub fn of(author: &Author) -> Self {
         Self {
-            author: author.clone(), dry_run: false, may_request: true, may_approve: true, open: 0, is_controller: false,
+            author: author.clone(),
+            dry_run: false,
+            may_request: true,
+            may_approve: true,
+            open: 0,
+            is_controller: false,
         }
     }
 
@@ -51,7 +57,11 @@ fn verdict(result: Result<Proof, Refusal>) -> &'static str {
     match result {
         Ok(_) => "ok",
         Err(refusal) => {
-            assert!(refusal.next.is_some() || refusal.code.as_str() == "IdentityForged" || !refusal.code.what_to_do().is_empty());
+            assert!(
+                refusal.next.is_some()
+                    || refusal.code.as_str() == "IdentityForged"
+                    || !refusal.code.what_to_do().is_empty()
+            );
             refusal.code.as_str()
         }
     }
@@ -118,7 +128,11 @@ fn signing(says: Says, change: impl FnOnce(&mut Knowledge, &mut Scene, &mut Sign
     signing_as(&bob, says, change)
 }
 
-fn signing_as(author: &Author, says: Says, change: impl FnOnce(&mut Knowledge, &mut Scene, &mut SignOff)) -> &'static str {
+fn signing_as(
+    author: &Author,
+    says: Says,
+    change: impl FnOnce(&mut Knowledge, &mut Scene, &mut SignOff),
+) -> &'static str {
     let mut scene = Scene::of_claim(Some(&with_email("alice", "alice@example.org")));
     scene.reconciled(TargetState::Live, 1);
     let digest = (says == Says::Approve).then(|| scene.digest());
@@ -138,7 +152,10 @@ fn in_phase(phase: Phase) -> impl FnOnce(&mut Knowledge, &mut Scene, &mut SignOf
 fn who_may_say_what() {
     for says in [Says::Approve, Says::Reject, Says::Hold] {
         assert_eq!(signing(says, |_, _, _| {}), "ok");
-        assert_eq!(signing(says, |known, _, _| (known.may_approve, known.may_request) = (false, false)), "RightMissing");
+        assert_eq!(
+            signing(says, |known, _, _| (known.may_approve, known.may_request) = (false, false)),
+            "RightMissing"
+        );
     }
     // A question may be put by whoever may ask for deletions; approving and rejecting needs the right to approve.
     assert_eq!(signing(Says::Hold, |known, _, _| known.may_approve = false), "ok");
@@ -153,8 +170,14 @@ fn who_may_say_what() {
     }
     // Only the requester cancels, and needs no right to.
     assert_eq!(signing(Says::Cancel, |_, _, _| {}), "StatementNotYours");
-    assert_eq!(signing_as(&alice, Says::Cancel, |known, _, _| (known.may_approve, known.may_request) = (false, false)), "ok");
-    assert_eq!(signing_as(&alice, Says::Cancel, |_, scene, _| scene.request.spec.requester = None), "StatementNotYours");
+    assert_eq!(
+        signing_as(&alice, Says::Cancel, |known, _, _| (known.may_approve, known.may_request) = (false, false)),
+        "ok"
+    );
+    assert_eq!(
+        signing_as(&alice, Says::Cancel, |_, scene, _| scene.request.spec.requester = None),
+        "StatementNotYours"
+    );
 }
 
 #[rstest]
@@ -222,13 +245,20 @@ fn the_refusal_of_a_stale_digest_shows_the_current_line() {
     let old = format!("subject/v1:sha256:{}", "0".repeat(64));
     let made = sign_off("so-1", subject_of(&scene.request), Says::Approve, Some(&old), &named("bob"), 10);
     let bob = Knowledge::of(&named("bob"));
-    let refusal =
-        sign_off_created(&bob.speaker(), &made, Some(&scene.request), &Identities::default(), ring(), at(10)).unwrap_err();
+    let refusal = sign_off_created(&bob.speaker(), &made, Some(&scene.request), &Identities::default(), ring(), at(10))
+        .unwrap_err();
     assert_eq!(refusal.next.unwrap().command, status.sign_off_command.unwrap());
 }
 
 /// Whether `who` may delete what `author` said, about a request in this phase.
-fn withdrawing(who: &Author, says: Says, phase: Phase, subject_there: bool, target_going: bool, controller: bool) -> &'static str {
+fn withdrawing(
+    who: &Author,
+    says: Says,
+    phase: Phase,
+    subject_there: bool,
+    target_going: bool,
+    controller: bool,
+) -> &'static str {
     let mut scene = Scene::of_claim(Some(&named("alice")));
     scene.reconciled(TargetState::Live, 1);
     scene.says(&named("bob"), says, 10);
@@ -286,7 +316,10 @@ fn who_may_delete_a_request() {
 }
 
 /// The annotation as bob writes it, after a change of what is known, its value and its record.
-fn annotating(kind: TargetKind, change: impl FnOnce(&mut Knowledge, &mut Option<String>, &mut Option<ApprovalRecord>)) -> &'static str {
+fn annotating(
+    kind: TargetKind,
+    change: impl FnOnce(&mut Knowledge, &mut Option<String>, &mut Option<ApprovalRecord>),
+) -> &'static str {
     let target = if kind == TargetKind::Namespace { namespace_target() } else { claim_target() };
     let current = crate::support::inventory([1]).digest().unwrap();
     let mut known = Knowledge::of(&named("bob"));
@@ -315,8 +348,14 @@ fn who_may_approve_by_annotation(#[case] kind: TargetKind) {
     assert_eq!(annotating(kind, |_, value, _| *value = Some(format!("carol@{digest}"))), "IdentityForged");
     assert_eq!(annotating(kind, |_, value, _| *value = Some(format!("me@{digest}"))), "IdentityForged");
     assert_eq!(annotating(kind, |_, _, made| made.as_mut().unwrap().seal = None), "IdentityForged");
-    assert_eq!(annotating(kind, |_, _, made| *made = Some(record(&named("bob"), 10, &uid(7), &digest))), "IdentityForged");
-    assert_eq!(annotating(kind, |_, _, made| *made = Some(record(&named("bob"), -100, &object, &digest))), "IdentityForged");
+    assert_eq!(
+        annotating(kind, |_, _, made| *made = Some(record(&named("bob"), 10, &uid(7), &digest))),
+        "IdentityForged"
+    );
+    assert_eq!(
+        annotating(kind, |_, _, made| *made = Some(record(&named("bob"), -100, &object, &digest))),
+        "IdentityForged"
+    );
     // By people who may, of what is there now.
     assert_eq!(annotating(kind, |known, _, _| known.may_approve = false), "RightMissing");
     let by = |author: Author| {

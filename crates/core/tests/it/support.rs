@@ -30,8 +30,7 @@ pub const DAY: i64 = 24 * HOUR;
 pub const APPROVAL_CLOCK: i64 = 14 * DAY;
 pub const USE_CLOCK: i64 = DAY;
 
-static KEY: LazyLock<SigningKey> =
-    LazyLock::new(|| SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap());
+static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap());
 static RING: LazyLock<KeyRing> =
     LazyLock::new(|| KeyRing { cluster_id: CLUSTER.to_owned(), keys: vec![KEY.public(at(-1000 * DAY))] });
 
@@ -202,7 +201,8 @@ pub fn sign_off(
 /// The record behind the annotation on an object with this UID.
 pub fn record(author: &Author, second: i64, object: &str, short_digest: &str) -> ApprovalRecord {
     let digest = short_digest.to_owned();
-    let record = ApprovalRecord { author: author.clone(), at: time(second), uid: object.to_owned(), digest, seal: None };
+    let record =
+        ApprovalRecord { author: author.clone(), at: time(second), uid: object.to_owned(), digest, seal: None };
     record.sealed(key(), CLUSTER).unwrap()
 }
 
@@ -249,29 +249,26 @@ impl Scene {
     }
 
     /// Somebody says something at that second, about the current content.
-    pub fn says(&mut self, author: &Author, says: Says, second: i64) -> &mut Self {
+    pub fn says(&mut self, author: &Author, says: Says, second: i64) {
         let digest = (says == Says::Approve).then(|| self.digest());
         let name = format!("so-{}-{second}", self.sign_offs.len());
         let made = sign_off(&name, subject_of(&self.request), says, digest.as_deref(), author, second);
         self.sign_offs.push(made);
-        self
     }
 
-    pub fn approves(&mut self, author: &Author, second: i64) -> &mut Self {
-        self.says(author, Says::Approve, second)
+    pub fn approves(&mut self, author: &Author, second: i64) {
+        self.says(author, Says::Approve, second);
     }
 
     /// Somebody annotates the target.
-    pub fn annotates(&mut self, author: &Author, second: i64) -> &mut Self {
+    pub fn annotates(&mut self, author: &Author, second: i64) {
         let inventory = self.live.digest().unwrap();
         self.record = Some(record(author, second, &self.target.uid, foureyes_core::digest::short(&inventory)));
-        self
     }
 
     /// Takes back what somebody said.
-    pub fn withdraws(&mut self, author: &Author, says: Says) -> &mut Self {
+    pub fn withdraws(&mut self, author: &Author, says: Says) {
         self.sign_offs.retain(|made| made.spec.author.as_ref() != Some(author) || made.spec.says != says);
-        self
     }
 
     pub fn rights(&self) -> Rights {

@@ -163,7 +163,7 @@ fn outcome(requester: &str, approvals: &str, executor: &str, min: u32) -> String
         match name.strip_prefix('@') {
             Some(name) => scene.annotates(&identity(name), second),
             None => scene.approves(&identity(name), second),
-        };
+        }
     }
     scene.reconciled(TargetState::Live, 60);
     match scene.confirmed(&identity(executor), 90) {
@@ -181,7 +181,8 @@ fn two_people_in_every_combination() {
         .iter()
         .filter_map(|(requester, approvals, executor, min, expected)| {
             let seen = outcome(requester, approvals, executor, *min);
-            (seen != *expected).then(|| format!("{requester} | {approvals} | {executor} | {min}: {seen}, not {expected}"))
+            (seen != *expected)
+                .then(|| format!("{requester} | {approvals} | {executor} | {min}: {seen}, not {expected}"))
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -189,7 +190,9 @@ fn two_people_in_every_combination() {
     for requester in ["alice", "argocd", "admin", "-"] {
         for approval in ["bob", "argocd", "admin"] {
             for executor in ["carol", "argocd", "admin"] {
-                let row = |row: &&(&str, &str, &str, u32, &str)| (row.0, row.1, row.2, row.3) == (requester, approval, executor, 1);
+                let row = |row: &&(&str, &str, &str, u32, &str)| {
+                    (row.0, row.1, row.2, row.3) == (requester, approval, executor, 1)
+                };
                 assert_eq!(TABLE.iter().filter(row).count(), 1, "{requester} {approval} {executor}");
             }
         }
