@@ -294,7 +294,7 @@ impl Answer {
             audit.insert("names", names);
         }
         let status = (!self.allowed).then(|| Status {
-            status: "Failure",
+            outcome: "Failure",
             code: 403,
             reason: "Forbidden",
             message: self.message.as_deref().unwrap_or_default(),
@@ -346,7 +346,8 @@ struct Response<'a> {
 
 #[derive(Serialize)]
 struct Status<'a> {
-    status: &'static str,
+    #[serde(rename = "status")]
+    outcome: &'static str,
     code: u16,
     reason: &'static str,
     message: &'a str,

@@ -64,12 +64,12 @@ impl Scene<'_> {
         // From the review's own uid: a repeated review gets the same answer (I 9).
         let suffix = hex(&ring::digest::digest(&ring::digest::SHA256, self.request.uid.as_bytes()).as_ref()[..5]);
         let name = format!("{prefix}{suffix}");
-        let operation = add("/metadata/name", json!(name));
+        let operation = add("/metadata/name", &json!(name));
         Ok((name, Some(operation)))
     }
 }
 
-fn add(path: &str, value: Value) -> Value {
+fn add(path: &str, value: &Value) -> Value {
     json!({"op": "add", "path": path, "value": value})
 }
 
@@ -92,7 +92,7 @@ fn requester(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refus
         Some(seal.map_err(|error| unsealed(&error))?)
     };
     let requester = Requester { author: scene.author.clone(), at, seal };
-    Ok(named.into_iter().chain([add("/spec/requester", json!(requester))]).collect())
+    Ok(named.into_iter().chain([add("/spec/requester", &json!(requester))]).collect())
 }
 
 fn sign_off(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refusal> {
@@ -105,12 +105,12 @@ fn sign_off(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refusa
     spec.author = Some(scene.author.clone());
     spec.at = Some(at.clone());
     let mut operations: Vec<Value> = named.into_iter().collect();
-    operations.push(add("/spec/author", json!(scene.author)));
-    operations.push(add("/spec/at", json!(at)));
+    operations.push(add("/spec/author", &json!(scene.author)));
+    operations.push(add("/spec/at", &json!(at)));
     if !scene.dry_run() {
         let (key, cluster) = scene.sealing()?;
         let seal = seal_sign_off(key, cluster, &name, &spec).map_err(|error| unsealed(&error))?;
-        operations.push(add("/spec/seal", json!(seal)));
+        operations.push(add("/spec/seal", &json!(seal)));
     }
     Ok(operations)
 }
@@ -159,7 +159,7 @@ fn annotation(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refu
     let text = serde_json::to_string(&record)
         .map_err(|error| Refusal::new(Code::InternalError, format!("nothing was sealed: {error}")))?;
     Ok(vec![
-        add(&path(APPROVED_BY), json!(format!("{}@{digest}", scene.author.username))),
-        add(&path(APPROVED_BY_RECORD), json!(text)),
+        add(&path(APPROVED_BY), &json!(format!("{}@{digest}", scene.author.username))),
+        add(&path(APPROVED_BY_RECORD), &json!(text)),
     ])
 }

@@ -1,4 +1,4 @@
-//! SafetyPolicies: a write that loosens any namespace's protection is refused (bypass 12).
+//! `SafetyPolicies`: a write that loosens any namespace's protection is refused (bypass 12).
 
 use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::refusal::Refusal;

@@ -3,7 +3,8 @@
 use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
 
 use crate::manifests::names::{
-    CA_SECRET, Component, GUARD, INSTALL_CONFIG, KEYS_CONFIG, SEALING_KEY_SECRET, STAMP, STATE_CONFIG, TLS_SECRET,
+    CA_SECRET, Component, GUARD, INSTALL_CONFIG, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STAMP, STATE_CONFIG,
+    TLS_SECRET,
 };
 
 /// Where a role applies.
@@ -294,7 +295,7 @@ pub const ROLES: &[Role] = &[
         name: "foureyes-breakglass",
         scope: Scope::Cluster,
         holder: Holder::Group(BREAK_GLASS_GROUP),
-        purpose: "What only the break-glass group may loosen. It opens no way to data.",
+        purpose: "What only the break-glass group may loosen. It never signs anything off.",
         rules: &[
             Rule {
                 group: GROUP,
@@ -314,8 +315,15 @@ pub const ROLES: &[Role] = &[
                 group: "apiextensions.k8s.io",
                 resources: &["customresourcedefinitions"],
                 names: DEFINITIONS,
-                verbs: &["get", "update", "patch"],
-                why: "to upgrade the definitions; deleting them would delete every request and sign-off",
+                verbs: &["get", "update", "patch", "delete"],
+                why: "to upgrade the definitions, or to leave: with them go every request and sign-off",
+            },
+            Rule {
+                group: "",
+                resources: &["namespaces"],
+                names: &[NAMESPACE],
+                verbs: &["delete"],
+                why: "to leave: foureyes' own namespace, and no other",
             },
         ],
     },

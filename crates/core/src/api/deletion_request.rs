@@ -26,7 +26,7 @@ use super::Requester;
     printcolumn = r#"{"name":"Waiting for","type":"string","jsonPath":".status.waitingFor"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".spec.reason","priority":1}"#,
-    printcolumn = r#"{"name":"Until","type":"date","jsonPath":".status.validUntil","priority":1}"#,
+    printcolumn = r#"{"name":"Until","type":"string","jsonPath":".status.validUntil","priority":1}"#,
     selectable = ".spec.target.uid"
 )]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use crate::api::{
     Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, SignOff, Target, TargetKind,
 };
 use crate::domain::identity::{ActorKind, classify, is_usable};
-use crate::domain::inventory::{ApprovedItems, Claim, Inventory};
+use crate::domain::inventory::{ApprovedItems, Claim, Inventory, prove_items};
 use crate::domain::judgement::{Case, Executor, Judgement, Rights, judge};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
@@ -266,7 +266,7 @@ fn approved_content(
     if stated != Some(digest.as_str()) {
         return Err(unknown(&"the digests in the request's status do not belong together"));
     }
-    let items = ApprovedItems::unpack(&inventory.packed_uids).map_err(|error| unknown(&error))?;
+    let items = prove_items(inventory).map_err(|error| unknown(&error))?;
     Ok(Approved { digest, inventory: inventory.digest.clone(), items, frozen: inventory.frozen })
 }
 
@@ -309,7 +309,8 @@ fn refuse_unless_signed_off(
     }
     if !judgement.held_by.is_empty() {
         let why = format!("{} put DeletionRequest {name} on hold", judgement.held_by.join(", "));
-        return Err(refuse(Code::OnHold, why).next("See the question with:", ready::show(name)));
+        let uid = evidence.request.metadata.uid.as_deref().unwrap_or_default();
+        return Err(refuse(Code::OnHold, why).next("See the question with:", ready::statements(uid)));
     }
     if judgement.suffices() && approved.frozen {
         return Ok(());

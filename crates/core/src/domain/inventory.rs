@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 
-use crate::api::ListedItem;
+use crate::api::{InventoryStatus, ListedItem};
 use crate::digest::{DigestError, Encoding, digest};
 
 /// Why an inventory can't be established.
@@ -19,6 +19,8 @@ pub enum InventoryError {
     Uid(String),
     #[error("the approved items can't be read")]
     Packed,
+    #[error("the approved items are not those that were signed off")]
+    Mismatch,
     #[error(transparent)]
     Digest(#[from] DigestError),
 }
@@ -127,6 +129,9 @@ fn handle(volume: &PersistentVolume) -> Option<String> {
     csi.or_else(nfs).or_else(local).or_else(host)
 }
 
+const CLAIM: &str = "PersistentVolumeClaim";
+const VOLUME: &str = "PersistentVolume";
+
 /// One data item. Its size is for reading; everything else is in the digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct DataItem {
@@ -144,7 +149,7 @@ pub struct DataItem {
 impl DataItem {
     fn claim(claim: &Claim) -> Self {
         Self {
-            kind: "PersistentVolumeClaim",
+            kind: CLAIM,
             namespace: Some(claim.namespace.to_string()),
             name: claim.name.to_string(),
             uid: claim.uid.to_string(),
@@ -155,13 +160,25 @@ impl DataItem {
 
     fn volume(volume: &Volume) -> Self {
         Self {
-            kind: "PersistentVolume",
+            kind: VOLUME,
             namespace: None,
             name: volume.name.to_string(),
             uid: volume.uid.to_string(),
             handle: volume.handle.as_deref().map(str::to_owned),
             size: None,
         }
+    }
+
+    fn of_listed(listed: &ListedItem) -> Result<Self, InventoryError> {
+        let kind = [CLAIM, VOLUME].into_iter().find(|kind| *kind == listed.kind).ok_or(InventoryError::Mismatch)?;
+        Ok(Self {
+            kind,
+            namespace: listed.namespace.clone(),
+            name: listed.name.clone(),
+            uid: listed.uid.clone(),
+            handle: listed.handle.clone(),
+            size: listed.size.clone(),
+        })
     }
 
     /// As it stands in a status.
@@ -255,6 +272,19 @@ impl Inventory {
         }
         Ok(beyond)
     }
+}
+
+/// The items that were signed off, if the list is complete: then their digest must be the one that was signed off, and
+/// the packed UIDs theirs. A longer inventory rests on nobody but the controller writing its status.
+pub fn prove_items(stated: &InventoryStatus) -> Result<ApprovedItems, InventoryError> {
+    let complete = usize::try_from(stated.total) == Ok(stated.items.len());
+    if complete {
+        let listed = Inventory(stated.items.iter().map(DataItem::of_listed).collect::<Result<_, _>>()?);
+        if listed.digest()? != stated.digest || listed.packed()? != stated.packed_uids {
+            return Err(InventoryError::Mismatch);
+        }
+    }
+    ApprovedItems::unpack(&stated.packed_uids)
 }
 
 /// The items that were signed off, by UID.

@@ -59,6 +59,14 @@ pub fn show(request: &str) -> String {
     format!("kubectl get deletionrequest {} -o yaml", word(request))
 }
 
+/// Shows what was said about a request, by its UID.
+pub fn statements(uid: &str) -> String {
+    format!(
+        "kubectl get signoffs --field-selector spec.subject.uid={} -o custom-columns=NAME:.metadata.name,AUTHOR:.spec.author.username,SAYS:.spec.says,COMMENT:.spec.comment",
+        word(uid)
+    )
+}
+
 /// Shows the UID of a target.
 pub fn see_uid(target: &Target) -> String {
     let object = match &target.namespace {

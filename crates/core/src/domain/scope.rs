@@ -188,7 +188,7 @@ pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<
 /// Metadata of our own objects, as far as it decides anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnMetadata {
-    /// UIDs of owners.
+    /// Owners, each by all that names it.
     pub owners: Vec<String>,
     pub finalizers: Vec<String>,
     /// Labels and annotations; only those that begin with `foureyes.dev/` are compared.

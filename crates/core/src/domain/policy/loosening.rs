@@ -5,20 +5,25 @@ use std::collections::BTreeMap;
 
 use super::compile::Floor;
 use super::merge::{Effective, PolicySet};
-use crate::api::IdentityMatcher;
+use crate::api::{IdentityMatcher, Mode};
 
-/// What would be looser than before, in one sentence; `None` when nothing is.
+/// What would be looser than before, in one sentence; `None` when nothing is. Where nothing is refused yet (Warn, Off)
+/// nothing can be loosened: that is the time to name machines and exempt what holds no data.
 pub fn loosened<'a>(
     old: &PolicySet,
     new: &PolicySet,
     namespaces: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
 ) -> Option<String> {
+    static UNLABELLED: BTreeMap<String, String> = BTreeMap::new();
+    let mut enforced = std::iter::once(("any namespace without labels", &UNLABELLED))
+        .chain(namespaces)
+        .filter(|(_, labels)| is_enforced(old, labels))
+        .peekable();
+    enforced.peek()?;
     floor_loosened(old.floor(), new.floor()).or_else(|| {
-        static UNLABELLED: BTreeMap<String, String> = BTreeMap::new();
-        namespaces
-            .into_iter()
-            .chain([("any namespace without labels", &UNLABELLED)])
-            .find_map(|(name, labels)| scope_loosened(old, labels, new, labels).map(|what| format!("{name}: {what}")))
+        enforced.find_map(|(name, labels)| {
+            scope_loosened(old, labels, new, labels).map(|what| format!("{name}: {what}"))
+        })
     })
 }
 
@@ -40,6 +45,12 @@ pub fn scope_loosened(
         (Err(policy), Ok(_)) => Some(format!("what the unreadable policy {} demands would end", policy.name)),
         (Ok(old), Ok(new)) => effective_loosened(&old, &new),
     }
+}
+
+fn is_enforced(policies: &PolicySet, labels: &BTreeMap<String, String>) -> bool {
+    policies.is_production(labels)
+        && policies.effective(labels).is_ok_and(|effective| effective.deletions == Mode::Deny)
+        || policies.effective(labels).is_err()
 }
 
 fn effective_loosened(old: &Effective, new: &Effective) -> Option<String> {
