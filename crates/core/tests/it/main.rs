@@ -4,6 +4,7 @@
 mod agreement;
 mod binding;
 mod clocks;
+mod index;
 mod lifecycle;
 mod loosening;
 mod merging;
