@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,15 @@ where
         Err(error) if error.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Changes the named fields and nothing else.
+pub async fn merge<K>(api: &Api<K>, name: &str, patch: &serde_json::Value, limit: Duration) -> Result<(), CallError>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    with_deadline(limit, api.patch(name, &params, &Patch::Merge(patch))).await.map(drop)
 }
 
 /// Deletes exactly this object, never another of its name; `false` if it is gone already.

@@ -1,5 +1,6 @@
 //! The first start: creates the policy `default` once, as the install ConfigMap says, and notes that it did. From then
-//! on foureyes enforces, and this never happens again, whatever becomes of `default`.
+//! on foureyes enforces, and this never happens again, whatever becomes of `default`. An installation that began by
+//! observing becomes an enforcing one when `config/default` is applied over it; never the other way round.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use foureyes_core::domain::policy::DEFAULT;
 use foureyes_core::domain::statement::stated;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{CALL, Context, Shared};
@@ -19,14 +21,18 @@ use crate::server::readiness::Condition;
 
 /// ConfigMap that says how this installation starts.
 const INSTALL: &str = "foureyes-install";
-/// Its data key: `enforce` or `observe`.
+/// Its data key, and that of the note of what was begun with: `enforce` or `observe`.
 const MODE: &str = "mode";
+const ENFORCE: &str = "enforce";
+const OBSERVE: &str = "observe";
 /// ConfigMap that notes what was begun.
 const STATE: &str = "foureyes-state";
 /// Its data key: when enforcement began, RFC 3339.
 const STARTED: &str = "started";
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Between two looks whether an observing installation has become an enforcing one.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What the first start waits for.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +67,47 @@ pub async fn run(context: Context, condition: Condition, shutdown: CancellationT
     }
     context.set_started();
     condition.met();
+    loop {
+        match enforce(&context).await {
+            Ok(Observing::Over) => return,
+            Ok(Observing::GoesOn) => {}
+            Err(waiting) => tracing::info!("observing goes on, waiting for {waiting}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+enum Observing {
+    GoesOn,
+    Over,
+}
+
+/// Turns the Warn that this controller wrote at the first start into Deny, once the install mode says enforce. A
+/// policy that somebody has changed since is theirs.
+async fn enforce(context: &Shared) -> Result<Observing, Waiting> {
+    let client = context.live.client();
+    let read = async |name| config_maps::get(client, &context.namespace, name).await?.ok_or(Waiting::ConfigMap(name));
+    let state = read(STATE).await?;
+    if value(&state, MODE) != Some(OBSERVE) {
+        return Ok(Observing::Over);
+    }
+    if mode(&read(INSTALL).await?)? == Mode::Warn {
+        return Ok(Observing::GoesOn);
+    }
+    let policy = context.live.policy(DEFAULT).await?;
+    let warns = |policy: &Value| policy.pointer("/spec/enforcement/deletions") == Some(&json!(Mode::Warn));
+    if policy.as_ref().is_some_and(warns) {
+        let api: Api<SafetyPolicy> = Api::all(client.clone());
+        let deny = json!({"spec": {"enforcement": {"deletions": Mode::Deny}}});
+        apply::merge(&api, DEFAULT, &deny, CALL).await.map_err(Waiting::Policy)?;
+        tracing::info!("observing is over: the policy default refuses from now on");
+    }
+    let noted = BTreeMap::from([(MODE, ENFORCE.to_owned())]);
+    config_maps::update(client, &context.namespace, STATE, &state, &noted).await?;
+    Ok(Observing::Over)
 }
 
 /// May be broken off and repeated anywhere.
@@ -73,13 +120,16 @@ async fn first_start(context: &Shared) -> Result<(), Waiting> {
     }
     let mode = mode(&read(INSTALL).await?)?;
     // Whoever has written one already has said more than the install mode does.
-    if context.live.policy(DEFAULT).await?.is_none() {
+    let ours = context.live.policy(DEFAULT).await?.is_none();
+    if ours {
         let api: Api<SafetyPolicy> = Api::all(client.clone());
         let created = apply::create(&api, &default_policy(mode), CALL).await.map_err(Waiting::Policy)?;
         tracing::info!(created, ?mode, "the policy default is there");
     }
+    let begun = if ours && mode == Mode::Warn { OBSERVE } else { ENFORCE };
     let now = stated(context.clock.now()).0.to_string();
-    config_maps::update(client, &context.namespace, STATE, &state, &BTreeMap::from([(STARTED, now)])).await?;
+    let noted = BTreeMap::from([(STARTED, now), (MODE, begun.to_owned())]);
+    config_maps::update(client, &context.namespace, STATE, &state, &noted).await?;
     tracing::info!("the first start is over");
     Ok(())
 }
@@ -90,8 +140,8 @@ fn value<'a>(map: &'a ConfigMap, key: &str) -> Option<&'a str> {
 
 fn mode(install: &ConfigMap) -> Result<Mode, Waiting> {
     match value(install, MODE) {
-        Some("enforce") => Ok(Mode::Deny),
-        Some("observe") => Ok(Mode::Warn),
+        Some(ENFORCE) => Ok(Mode::Deny),
+        Some(OBSERVE) => Ok(Mode::Warn),
         other => Err(Waiting::Mode(other.unwrap_or_default().to_owned())),
     }
 }

@@ -149,6 +149,13 @@ pub const ROLES: &[Role] = &[
                 verbs: &["create"],
                 why: "creates the policy `default` once, after the installation",
             },
+            Rule {
+                group: GROUP,
+                resources: &["safetypolicies"],
+                names: &["default"],
+                verbs: &["patch"],
+                why: "turns Warn into Deny once, when an observing installation becomes an enforcing one",
+            },
             ASK_RIGHTS,
             Rule {
                 group: "events.k8s.io",
