@@ -11,7 +11,7 @@ use crate::support::objects::{bound, claim_approved, claim_of, eventually, pod, 
 use crate::support::requests::{asks, delete_claim, deletes_claim, inventory_digest, stays};
 use crate::support::spelling::{self, Spelling};
 use crate::support::{
-    account, claim, denied, denied_in_words, exists, field, me, non_production, paste, production, wait_gone, went,
+    account, claim, denied, denied_in_words, exists, field, kubectl, me, non_production, paste, production, wait_gone, went,
 };
 
 /// Bypass 13: a collection with one member is spelled like many.
@@ -176,6 +176,27 @@ fn a_finalizer_keeps_it_and_people_do_not_strip_it() {
     went(&object.change(&me("argocd"), Spelling::Merge, &none, &[]));
     wait_gone(&namespace, "pvc", "data");
     asked.wait_phase("Executed");
+}
+
+/// What a deletion rests on stays on the object for as long as that is there.
+#[test]
+fn an_approval_by_annotation_stays_on_what_is_going() {
+    let namespace = production("annotated-going");
+    let mut kept = claim_of(&namespace, "data");
+    kept["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    bound(&kept);
+    let short = inventory_digest(&namespace, "data");
+    let annotate = |value: &str| ["-n", &namespace, "annotate", "pvc", "data", value].map(str::to_owned);
+    let run = |who: &str, value: &str| kubectl(who, &annotate(value).each_ref().map(String::as_str));
+    went(&run("bob", &format!("foureyes.dev/approved-by=me@{short}")));
+    deletes_claim(&me("eve"), &namespace, "data");
+    for who in ["bob", "eve", "admin"] {
+        denied("RequestInUse", &run(who, "foureyes.dev/approved-by-"));
+    }
+    assert_ne!(field(&namespace, "pvc", "data", "{.metadata.annotations.foureyes\\.dev/approved-by-record}"), "");
+    let none = json!({"metadata": {"finalizers": null}});
+    went(&spelling::claim(&namespace, "data").change(&me("argocd"), Spelling::Merge, &none, &[]));
+    wait_gone(&namespace, "pvc", "data");
 }
 
 /// Bypass 32: a claim that was bound to a volume after the sign-off holds more than was looked at.

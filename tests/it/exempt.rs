@@ -172,9 +172,10 @@ fn a_stateful_set_that_deletes_its_claims_scales_and_they_stay() {
     me("alice").does(&["-n", &namespace, "scale", "statefulset", "db", "--replicas=1"]);
     ready(&namespace, "1");
     refused_to_the_collector(&namespace, "data-db-1");
-    // Kubernetes makes no pod for a claim that it waits to see collected: whoever wants the data back says so
+    // its controller makes no pod for a claim that is to be collected: whoever wants the data back says so first
+    let keep = r#"{"metadata":{"ownerReferences":null}}"#;
+    me("alice").does(&["-n", &namespace, "patch", "pvc", "data-db-1", "--type=merge", "-p", keep]);
     me("alice").does(&["-n", &namespace, "scale", "statefulset", "db", "--replicas=2"]);
-    me("alice").does(&["-n", &namespace, "patch", "pvc", "data-db-1", "--type=merge", "-p", r#"{"metadata":{"ownerReferences":null}}"#]);
     ready(&namespace, "2");
     assert_eq!(field(&namespace, "pvc", "data-db-1", "{.metadata.uid}"), uid);
     me("alice").does(&["-n", &namespace, "delete", "statefulset", "db"]);
