@@ -54,7 +54,9 @@ impl Model {
                     Kind::Volumes => self.volumes.clear(),
                     _ => {}
                 }
-                changes.iter().for_each(|change| self.apply(change));
+                for change in changes {
+                    self.apply(change);
+                }
             }
             _ => {}
         }
