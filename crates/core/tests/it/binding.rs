@@ -104,6 +104,25 @@ fn packed_items_that_were_made_up_approve_nothing() {
     }
 }
 
+/// Somebody who could write a status could not smuggle an item in: the list has the digest that was signed off.
+#[test]
+fn items_that_were_slipped_in_are_noticed() {
+    type Change = fn(&mut foureyes_core::api::InventoryStatus);
+    let changes: [Change; 4] = [
+        |taken| taken.packed_uids = inventory([1, 2]).packed().unwrap(),
+        |taken| taken.items[0].uid = claim(2).uid.to_string(),
+        |taken| "data-2".clone_into(&mut taken.items[0].name),
+        |taken| "Secret".clone_into(&mut taken.items[0].kind),
+    ];
+    for change in changes {
+        let mut scene = released();
+        scene.live = inventory([1, 2]);
+        change(scene.request.status.as_mut().unwrap().inventory.as_mut().unwrap());
+        assert_eq!(refused(&scene), Code::InventoryUnknown);
+        assert_eq!(scene.cascaded(90).unwrap_err().code, Code::InventoryUnknown);
+    }
+}
+
 #[test]
 fn the_annotation_is_good_for_its_object_and_its_inventory() {
     let mut scene = Scene::of_claim(None);
