@@ -24,8 +24,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Applies `config/default`, makes the keys, starts both webhooks and the controller, and returns when deletions are
 /// judged. Again, it replaces only what has changed.
 pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
+    prepare(cluster, say)?;
+    say("starting foureyes controller and two foureyes webhook");
+    start(cluster)?;
+    say("waiting until deletions are judged");
+    wait_until_enforced(cluster)
+}
+
+/// Everything but what runs: the manifests, the tokens, the sealing key.
+pub fn prepare(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
     say("installing foureyes from config/default");
-    cluster.apply(&manifests(cluster)?)?;
+    // An upgrade may change the definitions, which takes the break-glass group.
+    let args = ["apply", "-f", "-", "--as=admin", "--as-group=system:masters", "--as-group=foureyes:breakglass"];
+    cluster.kubectl_with("admin", &args, Some(&manifests(cluster)?))?.success("kubectl apply -k config/default")?;
     cluster
         .kubectl("admin", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?
         .success("kubectl wait --for=condition=Established crd --all")?;
@@ -36,11 +47,7 @@ pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
         people::write_token(cluster, &cluster.layout().program(&account), &account, token)?;
     }
     say("making the sealing key");
-    make_keys(cluster)?;
-    say("starting foureyes controller and two foureyes webhook");
-    start(cluster)?;
-    say("waiting until deletions are judged");
-    wait_until_enforced(cluster)
+    make_keys(cluster)
 }
 
 /// What `kubectl apply -k config/default` would apply, with the webhooks' Service replaced by the balancer's address.
@@ -88,7 +95,8 @@ fn make_keys(cluster: &Cluster) -> Result<()> {
     output.success("foureyes keys").map(drop)
 }
 
-fn start(cluster: &Cluster) -> Result<()> {
+/// What runs, in the order in which it is started: `balancer`, `controller`, `webhook-a`, `webhook-b`.
+pub fn processes(cluster: &Cluster) -> Result<[Process; 4]> {
     let ports = cluster.ports();
     let local = |port: u16| format!("127.0.0.1:{port}");
     let client_ca = cluster.layout().webhook_client_ca().display().to_string();
@@ -101,16 +109,28 @@ fn start(cluster: &Cluster) -> Result<()> {
     };
     let admin = local(ports.controller_admin);
     let args = ["controller", "--admin", &admin, "--serving-name", "127.0.0.1"];
-    cluster.supervisor().run(balancer(cluster))?;
-    cluster.supervisor().run(foureyes(cluster, "controller", "foureyes-controller", &args)?)?;
+    let [a, b] = &ports.webhooks;
+    Ok([
+        balancer(cluster),
+        foureyes(cluster, "controller", "foureyes-controller", &args)?,
+        webhook("webhook-a", a)?,
+        webhook("webhook-b", b)?,
+    ])
+}
+
+fn start(cluster: &Cluster) -> Result<()> {
+    let ports = cluster.ports();
+    let [balancer, controller, webhooks @ ..] = processes(cluster)?;
+    cluster.supervisor().run(balancer)?;
+    cluster.supervisor().run(controller)?;
     // The webhooks look for their certificate every 10 s: started before it is there, they would all be late.
     wait_for_output(
         cluster,
         "the webhook's certificate",
         &["-n", NAMESPACE, "get", "secret", "foureyes-webhook-tls", r"-o=jsonpath={.data.tls\.crt}"],
     )?;
-    for (name, port) in ["webhook-a", "webhook-b"].into_iter().zip(&ports.webhooks) {
-        cluster.supervisor().run(webhook(name, port)?)?;
+    for webhook in webhooks {
+        cluster.supervisor().run(webhook)?;
     }
     cluster.wait_ready("controller", ports.controller_admin)?;
     cluster.wait_ready("webhook-a", ports.webhooks[0].admin)?;
