@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::api::{API_VERSION, APPROVED_BY, Target, TargetKind};
+use crate::digest::hex;
 
 /// Approves the deletion of an object that a person can patch.
 pub fn annotate(target: &Target, short_digest: &str) -> String {
@@ -76,10 +78,16 @@ pub fn see_uid(target: &Target) -> String {
     format!("kubectl {object} -o jsonpath='{{.metadata.uid}}'")
 }
 
-/// Gives somebody one of our roles in a namespace.
+/// Gives somebody one of our roles in a namespace, by a binding of their own: the role's name may be taken.
 pub fn bind(namespace: &str, role: &str, username: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let own = if username.len() <= 40 && !username.is_empty() && username.bytes().all(plain) {
+        Cow::Borrowed(username)
+    } else {
+        Cow::Owned(hex(&Sha256::digest(username)[..6]))
+    };
     format!(
-        "kubectl -n {} create rolebinding {role} --clusterrole={role} --user={}",
+        "kubectl -n {} create rolebinding {role}-{own} --clusterrole={role} --user={}",
         word(namespace),
         word(username)
     )

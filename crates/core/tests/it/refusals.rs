@@ -199,6 +199,20 @@ fn words_are_quoted_only_where_they_need_it() {
 }
 
 #[test]
+fn everybody_gets_a_binding_of_their_own() {
+    let bind = |username: &str| ready::bind("shop", "foureyes-approver", username);
+    let expected =
+        "kubectl -n shop create rolebinding foureyes-approver-eve --clusterrole=foureyes-approver --user=eve";
+    assert_eq!(bind("eve"), expected);
+    let names: BTreeSet<String> = ["eve", "EVE", "oidc:eve@example.org", "eve-1", "eve-2", ""]
+        .iter()
+        .map(|username| bind(username).split(' ').nth(5).unwrap().to_owned())
+        .collect();
+    assert_eq!(names.len(), 6);
+    assert!(names.iter().all(|name| name.bytes().all(|byte| b"abcdefghijklmnopqrstuvwxyz0123456789-".contains(&byte))));
+}
+
+#[test]
 fn a_refusal_has_a_next_step_and_its_lines_are_its_own() {
     for text in HOSTILE.into_iter().chain(["shop"]) {
         for refusal in refusals(text) {
