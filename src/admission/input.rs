@@ -14,7 +14,7 @@ use foureyes_core::reason::Code;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
 
-use super::review::{Metadata, Object, Request, Text};
+use super::review::{Metadata, Object, Owner, Request, Text};
 
 /// A review that lacks what its operation always has, or carries what can't be read.
 pub fn unreadable(what: &str) -> Refusal {
@@ -125,10 +125,15 @@ pub fn namespace_loses_finalizer(old: &Object<'_>, new: &Object<'_>) -> Result<b
     Ok(old.finalizers.iter().flatten().any(|finalizer| !kept.contains(finalizer)))
 }
 
-/// Owners that the new object has and the old had not.
+/// Owners that the new object has and the old had not, or not as its controller. A UID alone is no owner: under
+/// another name or kind it is nobody, and the object would be collected; as a pod it would make a claim ephemeral.
 pub fn added_owners(old: &Metadata<'_>, new: &Metadata<'_>) -> Vec<AddedOwner> {
-    let had = |uid: &str| old.owner_references.iter().flatten().any(|owner| &*owner.uid == uid);
-    let added = new.owner_references.iter().flatten().filter(|owner| !had(&owner.uid));
+    let controls = |owner: &Owner<'_>| owner.controller == Some(true);
+    let had = |owner: &Owner<'_>| {
+        let same = |other: &Owner<'_>| identity(other) == identity(owner) && (controls(other) || !controls(owner));
+        old.owner_references.iter().flatten().any(same)
+    };
+    let added = new.owner_references.iter().flatten().filter(|owner| !had(owner));
     added
         .map(|owner| AddedOwner {
             group: owner.group().to_owned(),
@@ -136,6 +141,11 @@ pub fn added_owners(old: &Metadata<'_>, new: &Metadata<'_>) -> Vec<AddedOwner> {
             name: owner.name.to_string(),
         })
         .collect()
+}
+
+/// Whom a reference means; the version of its kind does not matter.
+fn identity<'r>(owner: &'r Owner<'_>) -> [&'r str; 4] {
+    [owner.group(), &*owner.kind, &*owner.name, &*owner.uid]
 }
 
 /// Finalizers that the old object had and the new has not.
@@ -150,7 +160,7 @@ pub fn own_metadata(meta: &Metadata<'_>) -> OwnMetadata {
     // A label and an annotation of one key are two things.
     entries.extend(meta.annotations.0.iter().map(|(key, value)| (format!("{key}#annotation"), value.to_string())));
     OwnMetadata {
-        owners: meta.owner_references.iter().flatten().map(|owner| owner.uid.to_string()).collect(),
+        owners: meta.owner_references.iter().flatten().map(|owner| identity(owner).join("/")).collect(),
         finalizers: meta.finalizers.iter().flatten().map(ToString::to_string).collect(),
         entries,
     }
