@@ -56,8 +56,11 @@ fn a_sign_off_says_who_speaks_when_and_carries_a_seal() {
         assert!(text(&created, "/metadata/name").contains(&asked.name), "{created}");
         let spec = &created["spec"];
         assert_eq!(spec["says"], says);
-        assert_eq!(spec["author"], json!({"username": "bob", "groups": ["ops", "system:authenticated"],
-                                          "extra": spec["author"]["extra"]}));
+        assert_eq!(
+            spec["author"],
+            json!({"username": "bob", "groups": ["ops", "system:authenticated"],
+                                          "extra": spec["author"]["extra"]})
+        );
         assert!(!text(spec, "/at").is_empty() && text(spec, "/seal").starts_with("v1."), "{spec}");
     }
 }
@@ -207,11 +210,9 @@ fn owners_finalizers_and_our_metadata_of_records_stay_and_the_rest_is_free() {
         "spec": {"selector": {"matchLabels": {"nobody": "has-this"}}},
     });
     me("admin").creates(&manifest);
-    for object in [
-        record("deletionrequests", &asked.name),
-        record("signoffs", &sign_off),
-        record("safetypolicies", &policy),
-    ] {
+    for object in
+        [record("deletionrequests", &asked.name), record("signoffs", &sign_off), record("safetypolicies", &policy)]
+    {
         let before = object.metadata();
         for patch in [
             owned_by("v1", "Node"),

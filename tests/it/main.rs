@@ -3,7 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cascade;
 mod certificates;
 mod cluster;
+mod deletions;
+mod exempt;
+mod identity;
 mod keys;
+mod leftovers;
+mod scope;
+mod sign_offs;
+mod spellings;
 mod support;
+mod undisturbed;

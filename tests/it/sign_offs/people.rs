@@ -8,7 +8,7 @@ use crate::support::floor::add_to_floor;
 use crate::support::requests::{asks, delete_claim, deletes_claim, request, stays, target};
 use crate::support::{PATIENCE, Who, acting, claim, denied, exists, me, production, succeeds_with, wait_gone};
 
-/// Gives somebody a verb on `deletionrequests/signoff` by a plain Role and RoleBinding of one namespace (fact 4).
+/// Gives somebody a verb on `deletionrequests/signoff` by a plain Role and its binding in one namespace (fact 4).
 fn grant(namespace: &str, verb: &str, subject: &Value) {
     let resources = if verb == "*" { "deletionrequests" } else { "deletionrequests/signoff" };
     let name = format!("may-{}", if verb == "*" { "all" } else { verb });
@@ -166,7 +166,8 @@ fn a_right_that_was_taken_away_counts_no_more_when_it_is_used() {
     asked.wait_phase("Executable");
     me("admin").does(&["-n", &namespace, "delete", "rolebinding", "may-approve"]);
     foureyes_testbed::wait_until("the right to be gone", PATIENCE, || {
-        let args = ["auth", "can-i", "approve", "deletionrequests.foureyes.dev", "--subresource=signoff", "-n", &namespace];
+        let args =
+            ["auth", "can-i", "approve", "deletionrequests.foureyes.dev", "--subresource=signoff", "-n", &namespace];
         acting("lena", &[]).kubectl(&args).stdout.trim() == "no"
     })
     .unwrap();
@@ -195,8 +196,9 @@ fn the_right_to_request_is_one_in_the_targets_namespace() {
     }
     // whoever may not ask learns nothing of what is there
     let nothing = request(&there, &target(&there, "nothing", &other));
-    let (known, unknown) =
-        (me("eve").cannot_create("RightMissing", &request(&there, &target(&there, "data", &other))),
-         me("eve").cannot_create("RightMissing", &nothing));
+    let (known, unknown) = (
+        me("eve").cannot_create("RightMissing", &request(&there, &target(&there, "data", &other))),
+        me("eve").cannot_create("RightMissing", &nothing),
+    );
     assert_eq!(known.replace("/data", ""), unknown.replace("/nothing", ""));
 }

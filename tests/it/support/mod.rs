@@ -1,10 +1,19 @@
 //! The shared cluster, and short ways to say what a person did and what came of it.
 
-use std::fmt::Debug;
+pub mod decisions;
+pub mod exempt;
+pub mod floor;
+pub mod objects;
+pub mod requests;
+pub mod spelling;
+pub mod who;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use foureyes_testbed::{Cluster, Environment, Output, wait_for};
+
+pub use who::{Who, account, acting, denied, denied_in_words, me, responder, went};
 
 /// How long a test waits for what the cluster does in its own time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,35 +69,6 @@ pub fn succeeds_with(person: &str, args: &[&str], stdin: &str) -> String {
         output.text()
     );
     output.stdout
-}
-
-/// Runs kubectl, which must fail with every one of `words` in what it says; all that it said.
-#[track_caller]
-pub fn refused(person: &str, args: &[&str], words: &[&str]) -> String {
-    expect_refusal(person, &args, &kubectl(person, args), words)
-}
-
-/// The same with something on its standard input.
-#[track_caller]
-pub fn refused_with(person: &str, args: &[&str], stdin: &str, words: &[&str]) -> String {
-    let output = cluster().kubectl_with(person, args, Some(stdin)).unwrap();
-    expect_refusal(person, &args, &output, words)
-}
-
-#[track_caller]
-fn expect_refusal(person: &str, args: &dyn Debug, output: &Output, words: &[&str]) -> String {
-    let text = output.text();
-    assert!(
-        !output.ok(),
-        "{person}: kubectl {args:?} was not refused:\n{text}"
-    );
-    for word in words {
-        assert!(
-            text.contains(word),
-            "{person}: kubectl {args:?} was refused, but without {word:?}:\n{text}"
-        );
-    }
-    text
 }
 
 /// Pastes a line into this person's shell.

@@ -99,11 +99,11 @@ impl Asked {
     #[track_caller]
     pub fn wait_field(&self, path: &str, wanted: &str) {
         let mut last = String::new();
-        let waited = wait_for(&format!("{path} to be {wanted}"), PATIENCE, || {
+        let in_time = wait_for(&format!("{path} to be {wanted}"), PATIENCE, || {
             last = self.field(path);
             Ok((last == wanted).then_some(()))
         });
-        assert!(waited.is_ok(), "{path} of {} stayed {last:?}, and never was {wanted:?}", self.name);
+        assert!(in_time.is_ok(), "{path} of {} stayed {last:?}, and never was {wanted:?}", self.name);
     }
 }
 

@@ -83,28 +83,27 @@ impl Object {
         let mut changed = live.clone();
         merge(&mut changed, patch);
         let args: Vec<&str> = self.args.iter().map(String::as_str).chain(flags.iter().copied()).collect();
-        let patched = |kind: &str, patch: &Value, more: &[&str]| {
+        let by_patch = |kind: &str, patch: &Value, more: &[&str]| {
             let (kind, patch) = (format!("--type={kind}"), patch.to_string());
             who.kubectl(&[&["patch", &kind, "-p", &patch], more, &args[..]].concat())
         };
-        let put = |path: &str, changed: &Value| {
-            let path = format!("{}{path}", self.path);
-            who.kubectl_with(&["replace", "--raw", &path, "-f", "-"], Some(changed))
+        let put = |subresource: &str, changed: &Value| {
+            let url = format!("{}{subresource}", self.path);
+            who.kubectl_with(&["replace", "--raw", &url, "-f", "-"], Some(changed))
         };
-        let file = |verb: &[&str], object: &Value| {
-            who.kubectl_with(&[verb, &["-f", "-"], flags].concat(), Some(object))
-        };
+        let file =
+            |verb: &[&str], object: &Value| who.kubectl_with(&[verb, &["-f", "-"], flags].concat(), Some(object));
         match spelling {
-            Merge => patched("merge", patch, &[]),
-            Json => patched("json", &operations(&live, &changed), &[]),
-            Strategic => patched("strategic", patch, &[]),
+            Merge => by_patch("merge", patch, &[]),
+            Json => by_patch("json", &operations(&live, &changed), &[]),
+            Strategic => by_patch("strategic", patch, &[]),
             Put => file(&["replace"], &changed),
             Apply => file(&["apply"], &declared(&changed)),
             ServerApply => {
                 let manager = ["apply", "--server-side", "--field-manager=second", "--force-conflicts"];
                 file(&manager, &only(&live, patch))
             }
-            StatusMerge => patched("merge", patch, &["--subresource=status"]),
+            StatusMerge => by_patch("merge", patch, &["--subresource=status"]),
             StatusPut => put("/status", &changed),
             FinalizePut => put("/finalize", &changed),
         }
