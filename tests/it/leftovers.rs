@@ -39,9 +39,15 @@ impl SlowCommit {
         Self { listener, name }
     }
 
-    /// eve deletes the namespace, and `late` is created after the guard has let it go and before it is going.
+    /// eve deletes the namespace, and `late` is created in between.
     #[track_caller]
     fn slip_in(&self, namespace: &str, late: &str) {
+        self.meanwhile(namespace, || drop(me("admin").creates(&claim_of(namespace, late))));
+    }
+
+    /// eve deletes the namespace, and something is done after the guard has let it go and before it is going.
+    #[track_caller]
+    fn meanwhile(&self, namespace: &str, act: impl FnOnce()) {
         self.listener.set_nonblocking(true).unwrap();
         let mut held = None;
         let deletes = || {
@@ -62,7 +68,7 @@ impl SlowCommit {
             let allowed = |line: &serde_json::Value| line["verdict"] == "allowed" && line["dry_run"] == false;
             decisions::by("eve", namespace, namespace).iter().any(allowed)
         });
-        me("admin").creates(&claim_of(namespace, late));
+        act();
         assert_eq!(field("", "namespace", namespace, "{.metadata.deletionTimestamp}"), "", "it went too early");
         went(&deletion.join().unwrap());
         assert_ne!(field("", "namespace", namespace, "{.metadata.deletionTimestamp}"), "");
@@ -141,6 +147,24 @@ fn what_slipped_into_an_empty_namespace_is_signed_off_by_two() {
     thread::sleep(Duration::from_secs(1));
     stays(&namespace, "late");
     left.said(&acting("frank", &["ops"]), "Approve");
+    within(LONG, "the namespace to end", || !exists("", "namespace", &namespace));
+    left.wait_phase("Executed");
+}
+
+/// I 4: a question that was asked before the namespace was going keeps its data, and the namespace does not wait for
+/// ever: what stays is asked about anew.
+#[test]
+fn a_hold_between_the_review_and_the_commit_keeps_the_data() {
+    let namespace = production_with("slipped-hold", &["data"]);
+    let root = place_approved(&namespace);
+    SlowCommit::of(&namespace).meanwhile(&namespace, || drop(root.said(&me("carol"), "Hold")));
+    root.wait_phase("Cancelled");
+    let left = opened_for(&namespace, "data");
+    stays(&namespace, "data");
+    let refused = decisions::by(NAMESPACE_CONTROLLER, &namespace, "data");
+    assert!(!refused.is_empty() && refused.iter().all(|line| line["verdict"] == "refused"), "{refused:?}");
+    left.said(&me("bob"), "Approve");
+    left.said(&me("alice"), "Approve");
     within(LONG, "the namespace to end", || !exists("", "namespace", &namespace));
     left.wait_phase("Executed");
 }

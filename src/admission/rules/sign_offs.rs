@@ -1,7 +1,7 @@
 //! SignOffs: who may say what, and who may take it back.
 
 use foureyes_core::domain::judgement::Right;
-use foureyes_core::domain::speaking::{Speaker, sign_off_created, sign_off_deleted, usable};
+use foureyes_core::domain::speaking::{Speaker, said_while_going, sign_off_created, sign_off_deleted, usable};
 
 use super::{Scene, requests};
 use crate::admission::confirm::unread;
@@ -32,7 +32,11 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
         is_controller: scene.is_controller(),
     };
     let identities = &scene.index.policies().floor().identities;
-    Ok(sign_off_created(&speaker, &sign_off, subject.as_ref(), identities, &ring, scene.now)?.into())
+    let proof = sign_off_created(&speaker, &sign_off, subject.as_ref(), identities, &ring, scene.now)?;
+    match &subject {
+        Some(request) if requests::is_going(scene, &request.spec.target).await? => Err(said_while_going(&sign_off)),
+        _ => Ok(proof.into()),
+    }
 }
 
 pub async fn deleted(scene: &Scene<'_>) -> Verdict {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, SignOff,
-    SignOffSummary,
+    Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, Says, SignOff,
+    SignOffEntry, SignOffSummary, TargetKind,
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
@@ -196,7 +196,8 @@ fn phase(
 ) -> Outcome {
     let text = observed.request.spec.target.text();
     // The target first: from its deletionTimestamp on nothing expires, is cancelled or put back.
-    let released = before.usable_from.is_some() && judgement.suffices() || had_been_released(before, observed.target);
+    let released = (before.usable_from.is_some() && judgement.suffices() || had_been_released(before, observed.target))
+        && !stopped_before_going(observed, judgement);
     match observed.target {
         TargetState::Going(since) if released => {
             status.executing_since = Some(Time(since));
@@ -240,6 +241,15 @@ fn phase(
         return Outcome::open(Phase::Pending, ConditionReason::WaitingForSignOff, waits);
     }
     release(observed, status, judgement, now)
+}
+
+/// A hold, reject or cancel came after the review of a namespace's deletion and before its commit: the guard keeps its
+/// claims (`confirm_cascade`), so that they have to be asked about anew.
+fn stopped_before_going(observed: &Observed<'_>, judgement: &Judgement) -> bool {
+    let TargetState::Going(since) = observed.target else { return false };
+    let stops = |entry: &SignOffEntry| entry.counts && entry.says != Says::Approve.as_str();
+    observed.request.spec.target.kind == TargetKind::Namespace
+        && judgement.entries.iter().any(|entry| stops(entry) && entry.at.as_ref().is_some_and(|at| at.0 <= since))
 }
 
 /// What the last look saw, where this one can't see it any more: an approval by annotation goes with its object.

@@ -137,6 +137,13 @@ pub fn sign_off_created(
     said(speaker, sign_off, request, identities, &what)
 }
 
+/// A sign-off is created although its target is being deleted already: the phase may say so only a moment later.
+pub fn said_while_going(sign_off: &SignOff) -> Refusal {
+    let name = &sign_off.spec.subject.name;
+    let sentence = format!("{} on {name} was not written: the deletion has begun", sign_off.spec.says.as_str());
+    Refusal::new(Code::RequestInUse, sentence).next("See how it stands with:", ready::show(name))
+}
+
 fn said(
     speaker: &Speaker<'_>,
     sign_off: &SignOff,

@@ -125,6 +125,26 @@ fn every_phase_with_every_event() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The guard keeps the claims of such a namespace, so the request must not be what it waits for.
+#[test]
+fn a_namespace_that_was_stopped_before_it_was_going_did_not_go_by_its_request() {
+    for (says, at_second, phase) in [
+        (Says::Hold, 24, Phase::Cancelled),
+        (Says::Hold, 25, Phase::Cancelled),
+        (Says::Hold, 26, Phase::Executing),
+        (Says::Reject, 24, Phase::Cancelled),
+        (Says::Reject, 26, Phase::Executing),
+    ] {
+        let mut scene = Scene::of_namespace(Some(&named("alice")));
+        scene.approves(&named("bob"), 10);
+        scene.reconciled(TargetState::Live, 15);
+        scene.says(&named("carol"), says, at_second);
+        let going = scene.reconciled(TargetState::Going(at(25)), 30);
+        assert_eq!(going.status.phase, Some(phase), "{says:?} at {at_second}");
+        assert_eq!(scene.cascaded(25).is_ok(), phase == Phase::Executing, "{says:?} at {at_second}");
+    }
+}
+
 #[test]
 fn an_ended_request_never_changes() {
     for state in &STATES[6..] {
