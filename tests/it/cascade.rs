@@ -33,7 +33,8 @@ fn goes(who: &Who, namespace: &str) {
 /// Everything that a deletion would touch.
 fn contents(namespace: &str) -> String {
     let kinds = "deployments,replicasets,pods,pvc,configmaps,secrets,serviceaccounts,roles,rolebindings";
-    let path = "-o=jsonpath={range .items[*]}{.kind}/{.metadata.name}/{.metadata.uid}/{.metadata.deletionTimestamp}\n{end}";
+    let path =
+        "-o=jsonpath={range .items[*]}{.kind}/{.metadata.name}/{.metadata.uid}/{.metadata.deletionTimestamp}\n{end}";
     succeeds("admin", &["-n", namespace, "get", kinds, path])
 }
 

@@ -11,7 +11,8 @@ use crate::support::objects::{bound, claim_approved, claim_of, eventually, pod, 
 use crate::support::requests::{asks, delete_claim, deletes_claim, inventory_digest, stays};
 use crate::support::spelling::{self, Spelling};
 use crate::support::{
-    account, claim, denied, denied_in_words, exists, field, kubectl, me, non_production, paste, production, wait_gone, went,
+    account, claim, denied, denied_in_words, exists, field, kubectl, me, non_production, paste, production, wait_gone,
+    went,
 };
 
 /// Bypass 13: a collection with one member is spelled like many.
@@ -59,7 +60,8 @@ fn alone_it_is_refused_to_everybody() {
         let refusal = denied("DeletionNotRequested", &delete_claim(who, &namespace, "data"));
         let short = inventory_digest(&namespace, "data");
         let lost = format!("Would be lost: claim {namespace}/data (1Gi), volume pvc-");
-        let command = format!("kubectl -n {namespace} annotate pvc data --overwrite foureyes.dev/approved-by=me@{short}");
+        let command =
+            format!("kubectl -n {namespace} annotate pvc data --overwrite foureyes.dev/approved-by=me@{short}");
         assert!(refusal.contains(&lost) && refusal.contains(&command), "{who:?}:\n{refusal}");
     }
     // what foureyes allows RBAC still forbids
@@ -152,7 +154,10 @@ fn once_it_is_going_nothing_ends_or_unsays_it() {
     went(&delete_claim(&me("eve"), &namespace, "data"));
     went(&delete_claim(&me("carol"), &namespace, "data"));
     assert_ne!(field(&namespace, "pvc", "data", "{.metadata.deletionTimestamp}"), "");
-    assert_eq!(asked.field("{.status.executingSince}"), field(&namespace, "pvc", "data", "{.metadata.deletionTimestamp}"));
+    assert_eq!(
+        asked.field("{.status.executingSince}"),
+        field(&namespace, "pvc", "data", "{.metadata.deletionTimestamp}")
+    );
     me("alice").does(&["-n", &namespace, "delete", "pod", "user"]);
     wait_gone(&namespace, "pvc", "data");
     asked.wait_phase("Executed");
@@ -240,7 +245,8 @@ fn a_sign_off_is_for_one_wish_and_one_inventory() {
     let uid = claim(&namespace, "data");
     let (one, other) = (asks(&me("alice"), &namespace, "data", &uid), asks(&me("carol"), &namespace, "data", &uid));
     let digests = |asked: &crate::support::requests::Asked| {
-        ["{.status.requestDigest}", "{.status.inventory.digest}", "{.status.subjectDigest}"].map(|path| asked.field(path))
+        ["{.status.requestDigest}", "{.status.inventory.digest}", "{.status.subjectDigest}"]
+            .map(|path| asked.field(path))
     };
     let (first, second) = (digests(&one), digests(&other));
     assert_eq!(first[1], second[1], "one claim has one inventory");
@@ -254,7 +260,8 @@ fn a_sign_off_is_for_one_wish_and_one_inventory() {
         me("bob").cannot_create("DigestStale", &borrowed.sign_off("Approve"));
     }
     // another wish in other words is another subject
-    let mut wish = crate::support::requests::request(&namespace, &crate::support::requests::target(&namespace, "data", &uid));
+    let mut wish =
+        crate::support::requests::request(&namespace, &crate::support::requests::target(&namespace, "data", &uid));
     wish["spec"]["reason"] = json!("moved elsewhere");
     let third = me("alice").creates(&wish);
     let third = crate::support::requests::asked(third["metadata"]["name"].as_str().unwrap());

@@ -124,7 +124,8 @@ fn refused_to_the_collector(namespace: &str, claim: &str) {
 fn a_claim_stays_when_its_owner_is_deleted_and_goes_when_that_is_signed_off() {
     operator();
     let namespace = production("collected");
-    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "owner"}});
+    let settings =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "owner"}});
     let created = me("admin").creates(&settings);
     owned(&namespace, "data", &owner(&created, false));
     owned(&namespace, "pg-data", &custom(&namespace, "Database", "pg", true));
@@ -145,7 +146,8 @@ fn a_claim_stays_when_its_owner_is_deleted_and_goes_when_that_is_signed_off() {
 #[test]
 fn a_claim_that_blocks_the_deletion_of_its_owner_stays() {
     let namespace = production("blocking");
-    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "owner"}});
+    let settings =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "owner"}});
     let created = me("admin").creates(&settings);
     let mut blocking = owner(&created, true);
     blocking["blockOwnerDeletion"] = json!(true);

@@ -114,7 +114,8 @@ fn a_claim_that_slipped_in_stays_until_it_is_signed_off_too() {
     assert_eq!(left.field("{.spec.requester.username}"), "system:serviceaccount:foureyes-system:foureyes-controller");
     left.wait_field("{.status.signOffs.text}", "0/2");
     let about = format!("regarding.name={},reason=Leftover", root.name);
-    let events = ["get", "events.v1.events.k8s.io", "-n", "default", "--field-selector", &about, "-o=jsonpath={.items[*].note}"];
+    let events =
+        ["get", "events.v1.events.k8s.io", "-n", "default", "--field-selector", &about, "-o=jsonpath={.items[*].note}"];
     eventually("the event", || succeeds("admin", &events).contains(&left.name));
     stays(&namespace, "late");
 

@@ -107,7 +107,8 @@ fn jobs_take_their_ephemeral_claims_along() {
     bare["spec"]["volumes"] = json!([ephemeral()]);
     me("alice").creates(&bare);
     eventually("its claim to be bound", || {
-        exists(&namespace, "pvc", "bare-scratch") && field(&namespace, "pvc", "bare-scratch", "{.status.phase}") == "Bound"
+        exists(&namespace, "pvc", "bare-scratch")
+            && field(&namespace, "pvc", "bare-scratch", "{.status.phase}") == "Bound"
     });
     went(&delete_claim(&me("alice"), &namespace, "bare-scratch"));
     me("alice").does(&["-n", &namespace, "delete", "pod", "bare"]);

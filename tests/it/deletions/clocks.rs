@@ -18,7 +18,15 @@ fn ended(output: &Output) {
 #[track_caller]
 fn warned(name: &str, reason: &str) {
     let selector = format!("regarding.name={name},reason={reason}");
-    let args = ["get", "events.v1.events.k8s.io", "-n", "default", "--field-selector", &selector, "-o=jsonpath={.items[*].type}"];
+    let args = [
+        "get",
+        "events.v1.events.k8s.io",
+        "-n",
+        "default",
+        "--field-selector",
+        &selector,
+        "-o=jsonpath={.items[*].type}",
+    ];
     assert_eq!(succeeds("admin", &args), "Warning");
 }
 

@@ -11,7 +11,8 @@ fn columns_say_what_a_request_waits_for() {
     let asked = asks(&me("alice"), &namespace, "data", &uid);
     let row = || {
         let table = succeeds("dave", &["get", "del", &asked.name]);
-        let lines: Vec<String> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let lines: Vec<String> =
+            table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(lines[0], "NAME TARGET PHASE SIGNOFFS REQUESTER WAITING FOR AGE");
         lines[1].replacen(&asked.name, "NAME", 1)
     };

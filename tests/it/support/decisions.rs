@@ -14,7 +14,8 @@ pub fn about(namespace: &str) -> Vec<Value> {
         for line in log.lines().filter(|line| line.contains(namespace)) {
             // the last line may be half written
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-            let concerns = line["namespace"] == namespace || line["name"] == namespace && line["resource"] == "namespaces";
+            let concerns =
+                line["namespace"] == namespace || line["name"] == namespace && line["resource"] == "namespaces";
             if line["message"] == "decision" && line["webhook"] == "guard" && concerns {
                 decisions.push(line);
             }
