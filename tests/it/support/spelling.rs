@@ -41,24 +41,38 @@ pub struct Object {
     /// `kind/name`, with the namespace before it for kubectl.
     args: Vec<String>,
     path: String,
+    /// What every manifest of it says.
+    head: Value,
 }
 
 pub fn namespace(name: &str) -> Object {
-    Object { args: vec![format!("namespace/{name}")], path: format!("/api/v1/namespaces/{name}") }
+    Object {
+        args: vec![format!("namespace/{name}")],
+        path: format!("/api/v1/namespaces/{name}"),
+        head: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+    }
 }
 
 pub fn claim(namespace: &str, name: &str) -> Object {
     Object {
         args: vec![format!("--namespace={namespace}"), format!("persistentvolumeclaim/{name}")],
         path: format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"),
+        head: json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                     "metadata": {"name": name, "namespace": namespace}}),
     }
 }
 
 /// One of our own, by its plural.
 pub fn record(plural: &str, name: &str) -> Object {
+    let kind = match plural {
+        "deletionrequests" => "DeletionRequest",
+        "signoffs" => "SignOff",
+        _ => "SafetyPolicy",
+    };
     Object {
         args: vec![format!("{plural}.foureyes.dev/{name}")],
         path: format!("/apis/foureyes.dev/v1alpha1/{plural}/{name}"),
+        head: json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": kind, "metadata": {"name": name}}),
     }
 }
 
@@ -77,11 +91,19 @@ impl Object {
         metadata
     }
 
-    /// `patch` (a merge patch) spelled in one way.
+    /// `patch` (a merge patch) spelled in one way; again, when somebody else has written the object meanwhile.
     pub fn change(&self, who: &Who, spelling: Spelling, patch: &Value, flags: &[&str]) -> Output {
-        let live = self.live();
-        let mut changed = live.clone();
-        merge(&mut changed, patch);
+        loop {
+            let output = self.change_once(who, spelling, patch, flags);
+            if output.ok() || !output.text().contains("the object has been modified") {
+                return output;
+            }
+        }
+    }
+
+    fn change_once(&self, who: &Who, spelling: Spelling, patch: &Value, flags: &[&str]) -> Output {
+        // read only where the whole object is written
+        let changed = || merged(&self.live(), patch);
         let args: Vec<&str> = self.args.iter().map(String::as_str).chain(flags.iter().copied()).collect();
         let by_patch = |kind: &str, patch: &Value, more: &[&str]| {
             let (kind, patch) = (format!("--type={kind}"), patch.to_string());
@@ -95,17 +117,20 @@ impl Object {
             |verb: &[&str], object: &Value| who.kubectl_with(&[verb, &["-f", "-"], flags].concat(), Some(object));
         match spelling {
             Merge => by_patch("merge", patch, &[]),
-            Json => by_patch("json", &operations(&live, &changed), &[]),
+            Json => {
+                let live = self.live();
+                by_patch("json", &operations(&live, &merged(&live, patch)), &[])
+            }
             Strategic => by_patch("strategic", patch, &[]),
-            Put => file(&["replace"], &changed),
-            Apply => file(&["apply"], &declared(&changed)),
+            Put => file(&["replace"], &changed()),
+            Apply => file(&["apply"], &declared(&changed())),
             ServerApply => {
                 let manager = ["apply", "--server-side", "--field-manager=second", "--force-conflicts"];
-                file(&manager, &only(&live, patch))
+                file(&manager, &merged(&self.head, patch))
             }
             StatusMerge => by_patch("merge", patch, &["--subresource=status"]),
-            StatusPut => put("/status", &changed),
-            FinalizePut => put("/finalize", &changed),
+            StatusPut => put("/status", &changed()),
+            FinalizePut => put("/finalize", &changed()),
         }
     }
 }
@@ -126,6 +151,12 @@ pub fn merge(target: &mut Value, patch: &Value) {
             merge(&mut target[key], value);
         }
     }
+}
+
+fn merged(object: &Value, patch: &Value) -> Value {
+    let mut merged = object.clone();
+    merge(&mut merged, patch);
+    merged
 }
 
 /// The difference of two objects, a field of `metadata` or `spec` at a time.
@@ -155,14 +186,6 @@ fn declared(object: &Value) -> Value {
     for field in ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"] {
         object["metadata"].as_object_mut().unwrap().remove(field);
     }
-    object
-}
-
-/// The changed fields alone.
-fn only(live: &Value, patch: &Value) -> Value {
-    let name = json!({"name": live["metadata"]["name"], "namespace": live["metadata"].get("namespace")});
-    let mut object = json!({"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": name});
-    merge(&mut object, patch);
     object
 }
 
