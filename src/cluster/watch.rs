@@ -17,7 +17,7 @@ const WATCH_SECONDS: u32 = 60;
 
 /// Pauses between attempts to watch: 0.2, 0.4 … 5 s. kube's own grow beyond 30 s, which is how long nothing would move
 /// after the API server is back.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pauses(u32);
 
 impl Iterator for Pauses {

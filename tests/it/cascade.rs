@@ -224,10 +224,10 @@ fn a_namespace_approved_by_annotation_goes_by_another_person() {
     kept["metadata"]["finalizers"] = json!(["example.com/keep"]);
     bound(&kept);
     let role = format!("{namespace}-annotates");
-    let rule = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role},
+    let rights = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role},
         "rules": [{"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [namespace],
                    "verbs": ["get", "patch", "delete"]}]});
-    succeeds_with("admin", &["create", "-f", "-"], &rule.to_string());
+    succeeds_with("admin", &["create", "-f", "-"], &rights.to_string());
     me("admin").does(&["create", "clusterrolebinding", &role, &format!("--clusterrole={role}"), "--user=paul"]);
     let paul = acting("paul", &["ops"]);
     let annotate = |value: &str| paul.kubectl(&["annotate", "namespace", &namespace, value, "--overwrite"]);

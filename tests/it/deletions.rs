@@ -48,7 +48,7 @@ fn alone_it_is_refused_however_it_is_spelled() {
     stays(&namespace, "data");
 }
 
-/// Bypasses 14, 16 and 25: being the cluster's own controller, a GitOps tool or its administrator is no second person.
+/// Bypasses 14, 16 and 25: being the cluster's own controller, its administrator or a tool that prunes is no second person.
 #[test]
 fn alone_it_is_refused_to_everybody() {
     let namespace = production_with("everybody", &["data"]);
