@@ -61,6 +61,37 @@ fn an_approval_is_useless_for_another_request() {
 }
 
 #[test]
+fn a_sign_off_names_its_request_by_name_and_uid() {
+    let mut scene = released();
+    let subject = foureyes_core::api::Subject { name: "del-9".to_owned(), ..subject_of(&scene.request) };
+    let digest = scene.digest();
+    scene.sign_offs = vec![sign_off("so-9", subject, Says::Approve, Some(&digest), &named("bob"), 10)];
+    assert_eq!(refused(&scene), Code::SignOffMissing);
+}
+
+#[test]
+fn what_was_not_frozen_was_not_signed_off() {
+    let mut scene = released();
+    scene.request.status.as_mut().unwrap().inventory.as_mut().unwrap().frozen = false;
+    assert_eq!(refused(&scene), Code::NotYetExecutable);
+    assert_eq!(scene.cascaded(90).unwrap_err().code, Code::SignOffMissing);
+}
+
+/// A finalizer may keep what was deleted in storage; it counts no more, from the very second.
+#[test]
+fn a_sign_off_that_was_deleted_is_withdrawn() {
+    let mut scene = released();
+    scene.sign_offs[0].metadata.deletion_timestamp = Some(time(80));
+    assert_eq!(refused(&scene), Code::SignOffMissing);
+    assert_eq!(scene.cascaded(80).unwrap_err().code, Code::SignOffMissing);
+    assert_eq!(scene.cascaded(81).unwrap_err().code, Code::SignOffMissing);
+    assert!(scene.cascaded(79).is_ok());
+    let mut taken_back = released();
+    taken_back.request.metadata.deletion_timestamp = Some(time(80));
+    assert_eq!(refused(&taken_back), Code::RequestEnded);
+}
+
+#[test]
 fn an_approval_is_useless_when_the_request_or_the_data_changed() {
     for change in [
         |scene: &mut Scene| "another reason".clone_into(&mut scene.request.spec.reason),

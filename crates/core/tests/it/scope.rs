@@ -150,11 +150,13 @@ fn claims_are_exempt_from_birth_or_not_at_all(
 #[case::the_operator_its_own(OPERATOR, "example.org", "Database", "ok")]
 #[case::the_operator_no_other(OPERATOR, "", "ConfigMap", "OwnerAdded")]
 #[case::stateful_set(STATEFUL, "apps", "StatefulSet", "ok")]
-#[case::its_pod(STATEFUL, "", "Pod", "ok")]
+#[case::its_pod(STATEFUL, "", "Pod:1", "ok")]
+#[case::another_pod(STATEFUL, "", "Pod:data", "OwnerAdded")]
 #[case::nothing_else(STATEFUL, "", "ConfigMap", "OwnerAdded")]
 #[case::one_identity_for_all("system:kube-controller-manager", "apps", "StatefulSet", "ok")]
 fn owners_of_claims(#[case] who: &str, #[case] group: &str, #[case] kind: &str, #[case] expected: &str) {
-    let owner = AddedOwner { group: group.to_owned(), kind: kind.to_owned(), name: "one".to_owned() };
+    let (kind, name) = kind.split_once(':').unwrap_or((kind, "one"));
+    let owner = AddedOwner { group: group.to_owned(), kind: kind.to_owned(), name: name.to_owned() };
     let harmless = AddedOwner { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
     assert_eq!(verdict(claim_owned(&set(), "shop/data-1", std::slice::from_ref(&owner), &named(who))), expected);
     assert_eq!(verdict(claim_owned(&set(), "shop/data-1", &[], &named(who))), "ok");
@@ -189,7 +191,8 @@ fn finalizers_of_claims(#[case] who: &str, #[case] removed: &[&str], #[case] exp
 #[case("eve", "FinalizerRemoved")]
 #[case("system:serviceaccount:shop:argocd", "FinalizerRemoved")]
 fn finalizing_a_namespace(#[case] who: &str, #[case] expected: &str) {
-    assert_eq!(verdict(namespace_finalized("shop", &named(who))), expected);
+    assert_eq!(verdict(namespace_finalized("shop", true, &named(who))), expected);
+    assert_eq!(verdict(namespace_finalized("shop", false, &named(who))), "FinalizerRemoved");
 }
 
 #[test]
