@@ -2,6 +2,8 @@
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Lines that wait for standard output at most; a reader that stalls costs lines, never memory or time.
@@ -79,7 +81,9 @@ fn subscriber(
         .with_span_list(false)
         .with_env_filter(filter)
         .with_writer(writer)
-        .finish();
+        .finish()
+        // It logs whole bodies that it can't decode, whatever is in them; every error of it is ours to log.
+        .with(filter_fn(|line| !line.target().starts_with("kube_client")));
     let telemetry = Telemetry { dropped, _writer: guard };
     Ok((subscriber, telemetry))
 }

@@ -14,8 +14,9 @@ use jiff::Timestamp;
 
 use crate::cluster::live::{Live, ReadError, namespace_record};
 
-/// Requests tried for one deletion; the most advanced come first.
-const MOST_CANDIDATES: usize = 8;
+/// Requests tried for one deletion; the most advanced come first. More than one author can have open, so that nobody
+/// alone can stand in front of a request that would do.
+const MOST_CANDIDATES: usize = 128;
 
 /// The API server did not answer: whatever is uncertain is refused.
 pub fn unread(error: &ReadError) -> Refusal {

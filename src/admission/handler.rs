@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use axum::Extension;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Extension;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::index::Snapshot;
 use foureyes_core::reason::Code;
@@ -74,10 +74,7 @@ impl Timeout {
 
 /// The routes of both webhooks.
 pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/guard", post(guard))
-        .route("/stamp", post(stamp))
-        .with_state(shared)
+    Router::new().route("/guard", post(guard)).route("/stamp", post(stamp)).with_state(shared)
 }
 
 async fn guard(
@@ -113,9 +110,8 @@ async fn answer(
     let decision = decide(shared, webhook, caller, &request);
     // A panic is a refusal too; the snapshot it may have held is nobody else's.
     let decision = AssertUnwindSafe(tokio::time::timeout(timeout.budget(), decision)).catch_unwind().await;
-    let decided = decision.unwrap_or_else(|_| {
-        Ok(Err(Refusal::new(Code::InternalError, "nothing was decided: an internal error")))
-    });
+    let decided = decision
+        .unwrap_or_else(|_| Ok(Err(Refusal::new(Code::InternalError, "nothing was decided: an internal error"))));
     let answer = decided
         .unwrap_or_else(|_| Err(Refusal::new(Code::DeadlineExceeded, "nothing was decided: it took too long")))
         .unwrap_or_else(|refusal| refused(&refusal));
@@ -124,17 +120,18 @@ async fn answer(
 }
 
 /// What was read is not a review; it is refused with its uid, if that much can be read (F 27).
-fn unreadable(
-    shared: &Shared,
-    webhook: Webhook,
-    body: &[u8],
-    error: &serde_json::Error,
-    began: Instant,
-) -> Response {
+fn unreadable(shared: &Shared, webhook: Webhook, body: &[u8], error: &serde_json::Error, began: Instant) -> Response {
     let code = Code::ReviewUnreadable.as_str();
     shared.metrics.decided(Decision { webhook: webhook.as_str(), verdict: "refused", code }, began.elapsed());
     // The position only: serde's message may quote what it read (I 23).
-    tracing::warn!(webhook = webhook.as_str(), code, line = error.line(), column = error.column(), bytes = body.len(), "unreadable review");
+    tracing::warn!(
+        webhook = webhook.as_str(),
+        code,
+        line = error.line(),
+        column = error.column(),
+        bytes = body.len(),
+        "unreadable review"
+    );
     match review::uid(body) {
         Some(uid) => respond(&refused(&super::input::unreadable("it is not a complete AdmissionReview")), &uid),
         None => (StatusCode::BAD_REQUEST, "not an AdmissionReview\n").into_response(),
@@ -168,7 +165,8 @@ async fn decide(
                 return Err(Refusal::new(Code::NotReady, sentence));
             }
             let own_namespace = &shared.own_namespace;
-            let scene = rules::Scene { request, author: &author, index: &index, live: &shared.live, own_namespace, now };
+            let scene =
+                rules::Scene { request, author: &author, index: &index, live: &shared.live, own_namespace, now };
             rules::judge(&scene).await.map(allowed)
         }
     }

@@ -184,11 +184,7 @@ pub fn target(kind: TargetKind, namespace: Option<&str>, object: &Object<'_>) ->
 
 /// A request; its status is not part of a review's final object and is read live where it matters.
 pub fn deletion_request(object: &Object<'_>) -> Result<DeletionRequest, Refusal> {
-    Ok(DeletionRequest {
-        metadata: metadata(object),
-        spec: spec(object)?,
-        status: None::<DeletionRequestStatus>,
-    })
+    Ok(DeletionRequest { metadata: metadata(object), spec: spec(object)?, status: None::<DeletionRequestStatus> })
 }
 
 /// A sign-off.

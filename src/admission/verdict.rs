@@ -1,10 +1,10 @@
 //! What a rule concludes, and how several conclusions become one.
 
+use foureyes_core::api::Mode;
 use foureyes_core::domain::deletion::warned;
 use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::api::Mode;
 
 /// Allowed, with proof; perhaps with something to say.
 #[derive(Debug)]

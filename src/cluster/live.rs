@@ -4,7 +4,7 @@ use std::convert::identity;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SafetyPolicy, SignOff};
+use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SafetyPolicy, SignOff, is_name};
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::policy::PolicySet;
@@ -104,8 +104,11 @@ impl Live {
         &self.client
     }
 
-    /// The request of this name.
+    /// The request of this name. Here and below: what can't be a name names nothing, and never becomes part of a path.
     pub async fn request(&self, name: &str) -> Result<Option<DeletionRequest>, ReadError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let api: Api<DeletionRequest> = Api::all(self.client.clone());
         self.call("DeletionRequest", api.get_opt(name)).await
     }
@@ -135,18 +138,27 @@ impl Live {
 
     /// The claim of this name.
     pub async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>, ReadError> {
+        if !is_name(namespace) || !is_name(name) {
+            return Ok(None);
+        }
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         self.call("PersistentVolumeClaim", api.get_opt(name)).await
     }
 
     /// Every claim of a namespace.
     pub async fn claims(&self, namespace: &str) -> Result<Vec<Claim>, ReadError> {
+        if !is_name(namespace) {
+            return Ok(Vec::new());
+        }
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         self.list("PersistentVolumeClaims", &api, ListParams::default(), |claim| Claim::of(&claim)).await
     }
 
     /// The volume of this name.
     pub async fn volume(&self, name: &str) -> Result<Option<Volume>, ReadError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let api: Api<PersistentVolume> = Api::all(self.client.clone());
         let volume = self.call("PersistentVolume", api.get_opt(name)).await?;
         Ok(volume.as_ref().map(Volume::of))
@@ -154,6 +166,9 @@ impl Live {
 
     /// The namespace of this name.
     pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ReadError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let api: Api<Namespace> = Api::all(self.client.clone());
         self.call("Namespace", api.get_opt(name)).await
     }

@@ -37,18 +37,26 @@ pub fn annotations_present(keys: &[&str]) -> String {
 /// An owner is there that was not, or not as the controller. `blockOwnerDeletion` is left out: the garbage collector
 /// writes it during a foreground deletion.
 pub fn owners_added() -> String {
-    format!("{}.exists(n, {})", list("object.metadata", "ownerReferences"), owner_is_new())
+    owners_changed(&owner_is_new())
 }
 
-/// An owner was added by somebody else than one of `users`, or one that is neither of `kinds` (`apiVersion/kind`).
+/// An owner was added by somebody else than one of `users`, or one that is neither of `kinds` (`apiVersion/kind`) nor
+/// the pod after which the object is named, `<template>-<pod>`.
 pub fn owners_added_but(users: &[String], kinds: &[&str]) -> String {
-    format!(
-        "{}.exists(n, {} && !(request.userInfo.username in {} && (n.apiVersion + '/' + n.kind) in {}))",
-        list("object.metadata", "ownerReferences"),
+    owners_changed(&format!(
+        "{} && !(request.userInfo.username in {} && ((n.apiVersion + '/' + n.kind) in {} || \
+         (n.apiVersion == 'v1' && n.kind == 'Pod' && object.metadata.name.endsWith('-' + n.name))))",
         owner_is_new(),
         strings(users),
         strings(kinds),
-    )
+    ))
+}
+
+/// The owners changed so that one of them is as `new` says. Many are for the webhook to compare: the cost of a
+/// condition is limited, and one beyond the limit refuses every update.
+fn owners_changed(new: &str) -> String {
+    let (is, was) = (list("object.metadata", "ownerReferences"), list("oldObject.metadata", "ownerReferences"));
+    format!("{is} != {was} && ({is}.size() > 32 || {was}.size() > 32 || {is}.exists(n, {new}))")
 }
 
 fn owner_is_new() -> String {

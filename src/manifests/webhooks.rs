@@ -27,7 +27,7 @@ const STAMPED: &[&str] = &[APPROVED_BY, APPROVED_BY_RECORD];
 const FREE_CLAIM_FINALIZERS: &[&str] = &["kubernetes.io/pvc-protection", "foregroundDeletion", "orphan"];
 
 /// What the StatefulSet controller makes owners of claims, when `persistentVolumeClaimRetentionPolicy` says so.
-const STATEFUL_OWNERS: &[&str] = &["apps/v1/StatefulSet", "v1/Pod"];
+const STATEFUL_OWNERS: &[&str] = &["apps/v1/StatefulSet"];
 
 /// A built-in controller, under its own name and under the one it has where the controller manager runs without
 /// `--use-service-account-credentials`.
@@ -127,7 +127,7 @@ fn guard_entries() -> Vec<Entry> {
                         cel::entries_changed("annotations", METADATA_PREFIX),
                         cel::owners_added(),
                         format!(
-                            "!(request.userInfo.username in {}) && {}",
+                            "!(request.userInfo.username in {} && has(oldObject.metadata.deletionTimestamp)) && {}",
                             cel::strings(&controller("namespace-controller")),
                             cel::finalizers_removed("spec", &[]),
                         ),

@@ -1,8 +1,6 @@
 //! What the other tests rest on: the cluster behaves like one.
 
-use crate::support::{
-    claim, exists, field, kubectl, non_production, production, succeeds, wait_gone,
-};
+use crate::support::{claim, exists, field, kubectl, non_production, production, succeeds, wait_gone};
 
 #[test]
 fn a_claim_binds_and_its_volume_goes_with_it() {
@@ -16,28 +14,8 @@ fn a_claim_binds_and_its_volume_goes_with_it() {
 #[test]
 fn a_deployment_becomes_available() {
     let namespace = production("workload");
-    succeeds(
-        "alice",
-        &[
-            "-n",
-            &namespace,
-            "create",
-            "deployment",
-            "web",
-            "--image=example/web:1",
-        ],
-    );
-    succeeds(
-        "alice",
-        &[
-            "-n",
-            &namespace,
-            "wait",
-            "deployment/web",
-            "--for=condition=Available",
-            "--timeout=60s",
-        ],
-    );
+    succeeds("alice", &["-n", &namespace, "create", "deployment", "web", "--image=example/web:1"]);
+    succeeds("alice", &["-n", &namespace, "wait", "deployment/web", "--for=condition=Available", "--timeout=60s"]);
     assert!(exists(&namespace, "deployment", "web"));
 }
 
@@ -51,50 +29,16 @@ fn people_are_who_they_say_with_the_rights_of_the_story() {
         ("eve", "update", "safetypolicies.foureyes.dev", false),
         ("dave", "delete", "persistentvolumeclaims", false),
         ("argocd", "delete", "persistentvolumeclaims", true),
-        (
-            "alice",
-            "approve",
-            "deletionrequests.foureyes.dev/signoff",
-            true,
-        ),
-        (
-            "bob",
-            "approve",
-            "deletionrequests.foureyes.dev/signoff",
-            true,
-        ),
-        (
-            "carol",
-            "request",
-            "deletionrequests.foureyes.dev/signoff",
-            true,
-        ),
-        (
-            "carol",
-            "approve",
-            "deletionrequests.foureyes.dev/signoff",
-            false,
-        ),
-        (
-            "eve",
-            "request",
-            "deletionrequests.foureyes.dev/signoff",
-            false,
-        ),
-        (
-            "eve",
-            "approve",
-            "deletionrequests.foureyes.dev/signoff",
-            false,
-        ),
+        ("alice", "approve", "deletionrequests.foureyes.dev/signoff", true),
+        ("bob", "approve", "deletionrequests.foureyes.dev/signoff", true),
+        ("carol", "request", "deletionrequests.foureyes.dev/signoff", true),
+        ("carol", "approve", "deletionrequests.foureyes.dev/signoff", false),
+        ("eve", "request", "deletionrequests.foureyes.dev/signoff", false),
+        ("eve", "approve", "deletionrequests.foureyes.dev/signoff", false),
     ] {
         let (object, subresource) = object.split_once('/').unwrap_or((object, ""));
         let subresource = format!("--subresource={subresource}");
         let answer = kubectl(person, &["auth", "can-i", verb, object, &subresource]);
-        assert_eq!(
-            answer.stdout.trim() == "yes",
-            may,
-            "{person} {verb} {object} {subresource}"
-        );
+        assert_eq!(answer.stdout.trim() == "yes", may, "{person} {verb} {object} {subresource}");
     }
 }

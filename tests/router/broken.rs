@@ -36,8 +36,7 @@ async fn an_api_server_that_hangs_is_a_refusal_before_the_callers_deadline() {
     let api = Api::default().answers("/", Answer::Hang);
     let router = build(with_candidate(), &api);
     let began = Instant::now();
-    let (status, body) =
-        post(&router, "/guard?timeout=1s", serde_json::to_vec(&delete_claim(&claim())).unwrap()).await;
+    let (status, body) = post(&router, "/guard?timeout=1s", serde_json::to_vec(&delete_claim(&claim())).unwrap()).await;
     assert!(began.elapsed() < Duration::from_secs(1));
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status, StatusCode::OK);

@@ -33,11 +33,14 @@ async fn one_deletion_is_judged_alike_in_every_spelling() {
     let mut dry = plain.clone();
     dry["request"]["dryRun"] = json!(true);
     let mut forced = plain.clone();
-    forced["request"]["options"] = json!({"kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Orphan"});
+    forced["request"]["options"] =
+        json!({"kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Orphan"});
     let mut as_collector = plain.clone();
-    as_collector["request"]["userInfo"]["username"] = json!("system:serviceaccount:kube-system:generic-garbage-collector");
+    as_collector["request"]["userInfo"]["username"] =
+        json!("system:serviceaccount:kube-system:generic-garbage-collector");
     let mut as_namespace_controller = plain.clone();
-    as_namespace_controller["request"]["userInfo"]["username"] = json!("system:serviceaccount:kube-system:namespace-controller");
+    as_namespace_controller["request"]["userInfo"]["username"] =
+        json!("system:serviceaccount:kube-system:namespace-controller");
     for spelling in [plain, collection, dry, forced, as_collector, as_namespace_controller] {
         assert_eq!(judge(&router, &spelling).await, Err("DeletionNotRequested".to_owned()));
     }
@@ -104,8 +107,7 @@ async fn a_delegated_operator_deletes_what_its_own_kind_controls_and_nothing_els
     }]});
     let router = build(with_policy(synced(), &delegation), &Api::default());
     let mut owned = claim();
-    owned["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "pg", "uid": "u", "controller": true}]);
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "pg", "uid": "u", "controller": true}]);
     let by = |claim: &Value, user: &str| {
         let mut review = delete_claim(claim);
         review["request"]["userInfo"]["username"] = json!(user);

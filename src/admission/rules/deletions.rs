@@ -23,8 +23,7 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
     let claim = input::claim(namespace, object)?;
     let place = scene.namespace(namespace)?;
     let policies = scene.index.policies();
-    let governance =
-        govern_claim(policies, scene.index.is_started(), &place.labels, &claim, &scene.author.username)?;
+    let governance = govern_claim(policies, scene.index.is_started(), &place.labels, &claim, &scene.author.username)?;
     let effective = match governance {
         Governance::Free(proof) => return Ok(proof.into()),
         Governance::Governed(effective) => effective,
@@ -55,9 +54,7 @@ async fn governed_claim(
     let record = claim.approval_record.as_deref();
     match confirmation.deletion(&own, target, record, &inventory, scene.author).await {
         Ok(proof) => Ok(proof),
-        Err(refusal) => {
-            Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory)))
-        }
+        Err(refusal) => Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory))),
     }
 }
 
@@ -65,7 +62,8 @@ async fn governed_claim(
 fn nothing_known(claim: &Claim, target: &Target, inventory: &Inventory) -> Refusal {
     if claim.approval_record.is_some() {
         let sentence = format!("{} was not deleted: the approval on it is being taken up", target.text());
-        return Refusal::new(Code::NotYetExecutable, sentence).next("Try again in a moment with:", ready::delete(target));
+        return Refusal::new(Code::NotYetExecutable, sentence)
+            .next("Try again in a moment with:", ready::delete(target));
     }
     not_requested(target, inventory)
 }

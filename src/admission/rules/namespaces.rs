@@ -25,7 +25,13 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
     let owners = input::added_owners(&old.metadata, &new.metadata);
     allowed = both(allowed, enforced(namespace_owned(policies, name, &owners, scene.author), &effective)?);
     if input::namespace_loses_finalizer(old, new)? {
-        allowed = both(allowed, enforced(namespace_finalized(name, scene.author), &effective)?);
+        allowed = both(
+            allowed,
+            enforced(
+                namespace_finalized(name, input::going_since(&old.metadata)?.is_some(), scene.author),
+                &effective,
+            )?,
+        );
     }
     if annotations::unchanged(old, new) {
         return Ok(allowed);

@@ -3,8 +3,9 @@
 use foureyes_core::api::{DeletionRequest, Target, TargetKind};
 use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::domain::scope::own_metadata;
+use foureyes_core::domain::scope::{OwnMetadata, own_metadata};
 use foureyes_core::domain::speaking::{Speaker, request_created, request_deleted, usable};
+use foureyes_core::reason::Code;
 
 use super::Scene;
 use crate::admission::confirm::unread;
@@ -16,6 +17,12 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     usable(scene.author)?;
     let request = input::deletion_request(input::new(scene.request)?)?;
     let target = &request.spec.target;
+    born_bare(scene, "DeletionRequest")?;
+    if !target.is_well_formed() {
+        let sentence = "the request was not created: its target names nothing that can exist";
+        return Err(Refusal::new(Code::SubjectUnknown, sentence)
+            .next("See what each field takes with:", "kubectl explain deletionrequest.spec.target"));
+    }
     let namespace = target.rights_namespace();
     let read = async {
         let may_request = scene.live.may(scene.author, Right::Request, namespace).await?;
@@ -36,6 +43,13 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     Ok(request_created(&speaker, &request, uid, &ring, scene.now)?.into())
 }
 
+/// Nothing of ours is born with owners, which would have it collected, or with finalizers, which nobody could take off.
+pub fn born_bare(scene: &Scene<'_>, kind: &str) -> Result<(), Refusal> {
+    let object = input::new(scene.request)?;
+    let bare = OwnMetadata { entries: input::own_metadata(&object.metadata).entries, ..OwnMetadata::default() };
+    own_metadata(kind, input::name(object)?, &bare, &input::own_metadata(&object.metadata)).map(drop)
+}
+
 /// A target as it is now.
 pub struct TargetNow {
     pub uid: String,
@@ -51,10 +65,7 @@ pub async fn target_state(scene: &Scene<'_>, target: &Target) -> Result<Option<T
         }
         TargetKind::Namespace => scene.live.namespace(&target.name).await?.map(|namespace| namespace.metadata),
     };
-    Ok(metadata.map(|meta| TargetNow {
-        uid: meta.uid.unwrap_or_default(),
-        going: meta.deletion_timestamp.is_some(),
-    }))
+    Ok(metadata.map(|meta| TargetNow { uid: meta.uid.unwrap_or_default(), going: meta.deletion_timestamp.is_some() }))
 }
 
 /// Whether exactly this target is being deleted.

@@ -12,6 +12,7 @@ use crate::cluster::live::ReadError;
 pub async fn created(scene: &Scene<'_>) -> Verdict {
     usable(scene.author)?;
     let sign_off = input::sign_off(input::new(scene.request)?)?;
+    requests::born_bare(scene, "SignOff")?;
     let read = async {
         let subject = scene.live.request(&sign_off.spec.subject.name).await?;
         let (mut may_request, mut may_approve) = (false, false);

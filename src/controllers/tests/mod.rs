@@ -9,8 +9,8 @@ mod sealing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Says, SignOffSpec, Subject, Target, TargetKind};
 use axum::http::Method;
+use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Says, SignOffSpec, Subject, Target, TargetKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -112,11 +112,8 @@ async fn reconcile(context: &Context) -> Result<Next, ReconcileError> {
 }
 
 async fn look_at_the_annotation(context: &Context) -> Result<Next, ReconcileError> {
-    let key = ObjectKey {
-        kind: TargetKind::PersistentVolumeClaim,
-        namespace: Some("shop".into()),
-        name: "reports".into(),
-    };
+    let key =
+        ObjectKey { kind: TargetKind::PersistentVolumeClaim, namespace: Some("shop".into()), name: "reports".into() };
     approvals::reconcile(context.clone(), key).await
 }
 

@@ -30,16 +30,12 @@ pub fn cluster() -> &'static Cluster {
 
 /// A new production namespace.
 pub fn production(prefix: &str) -> String {
-    cluster()
-        .namespace(prefix, Environment::Production)
-        .unwrap()
+    cluster().namespace(prefix, Environment::Production).unwrap()
 }
 
 /// A new namespace that was born non-production.
 pub fn non_production(prefix: &str) -> String {
-    cluster()
-        .namespace(prefix, Environment::NonProduction)
-        .unwrap()
+    cluster().namespace(prefix, Environment::NonProduction).unwrap()
 }
 
 /// Runs kubectl as this person, whatever comes of it.
@@ -51,11 +47,7 @@ pub fn kubectl(person: &str, args: &[&str]) -> Output {
 #[track_caller]
 pub fn succeeds(person: &str, args: &[&str]) -> String {
     let output = kubectl(person, args);
-    assert!(
-        output.ok(),
-        "{person}: kubectl {args:?} failed:\n{}",
-        output.text()
-    );
+    assert!(output.ok(), "{person}: kubectl {args:?} failed:\n{}", output.text());
     output.stdout
 }
 
@@ -63,11 +55,7 @@ pub fn succeeds(person: &str, args: &[&str]) -> String {
 #[track_caller]
 pub fn succeeds_with(person: &str, args: &[&str], stdin: &str) -> String {
     let output = cluster().kubectl_with(person, args, Some(stdin)).unwrap();
-    assert!(
-        output.ok(),
-        "{person}: kubectl {args:?} failed:\n{}\nits input:\n{stdin}",
-        output.text()
-    );
+    assert!(output.ok(), "{person}: kubectl {args:?} failed:\n{}\nits input:\n{stdin}", output.text());
     output.stdout
 }
 
@@ -103,28 +91,15 @@ pub fn field(namespace: &str, kind: &str, name: &str, path: &str) -> String {
 }
 
 pub fn exists(namespace: &str, kind: &str, name: &str) -> bool {
-    let found = succeeds(
-        "admin",
-        &[
-            "-n",
-            namespace,
-            "get",
-            kind,
-            name,
-            "--ignore-not-found",
-            "-o=name",
-        ],
-    );
+    let found = succeeds("admin", &["-n", namespace, "get", kind, name, "--ignore-not-found", "-o=name"]);
     !found.trim().is_empty()
 }
 
 /// Waits until the object is gone.
 #[track_caller]
 pub fn wait_gone(namespace: &str, kind: &str, name: &str) {
-    foureyes_testbed::wait_until(
-        &format!("{kind} {namespace}/{name} to be gone"),
-        PATIENCE,
-        || !exists(namespace, kind, name),
-    )
+    foureyes_testbed::wait_until(&format!("{kind} {namespace}/{name} to be gone"), PATIENCE, || {
+        !exists(namespace, kind, name)
+    })
     .unwrap();
 }

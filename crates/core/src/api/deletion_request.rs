@@ -34,11 +34,14 @@ pub struct DeletionRequestSpec {
     /// What shall be deleted: exactly this object, by its UID.
     pub target: Target,
     /// Why it shall go, in words for the person who signs it off.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$")
+    )]
     pub reason: String,
     /// Where this is tracked elsewhere, for example a ticket number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
     pub ticket: Option<String>,
     /// Who asks. Written and sealed by foureyes when the request is created: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,12 +58,15 @@ pub struct Target {
     pub api_version: String,
     pub kind: TargetKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// `metadata.uid` of the object: a new object of the same name is another object (bypass 31).
-    #[schemars(length(min = 36, max = 36))]
+    #[schemars(
+        length(min = 36, max = 36),
+        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+    )]
     pub uid: String,
 }
 
@@ -89,6 +95,14 @@ impl Target {
         }
     }
 
+    /// Whether an object of this name can exist at all. Names become parts of paths, so this is asked before anything
+    /// is read by them.
+    pub fn is_well_formed(&self) -> bool {
+        let namespace =
+            self.namespace.as_deref().is_none_or(|namespace| is_name(namespace) && !namespace.contains('.'));
+        namespace && self.namespace.is_some() == (self.kind == TargetKind::PersistentVolumeClaim) && is_name(&self.name)
+    }
+
     /// `pvc/shop/reports` or `namespace/shop`, for columns and sentences.
     pub fn text(&self) -> String {
         match (self.kind, &self.namespace) {
@@ -97,6 +111,16 @@ impl Target {
             (TargetKind::Namespace, _) => format!("namespace/{}", self.name),
         }
     }
+}
+
+/// Whether this is a name that the API server gives to objects: a lower-case DNS subdomain (RFC 1123).
+pub fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (1..=253).contains(&bytes.len())
+        && bytes.iter().all(|byte| plain(*byte) || b"-.".contains(byte))
+        && bytes.first().copied().is_some_and(plain)
+        && bytes.last().copied().is_some_and(plain)
 }
 
 /// Where a request stands. A phase can only refuse: what is allowed is proven from the sign-offs themselves.
@@ -265,4 +289,26 @@ pub struct SignOffEntry {
     /// Why it does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("reports", true)]
+    #[case("data-db-0", true)]
+    #[case("a.b-c", true)]
+    #[case("", false)]
+    #[case("..", false)]
+    #[case("-a", false)]
+    #[case("Reports", false)]
+    #[case("foureyes-system/secrets/foureyes-sealing-key?x=", false)]
+    #[case("five?x=y", false)]
+    #[case("a%2fb", false)]
+    #[case("a\n", false)]
+    fn only_names_become_parts_of_paths(#[case] name: &str, #[case] expected: bool) {
+        assert_eq!(is_name(name), expected);
+    }
 }

@@ -10,11 +10,12 @@ pub use author::{Author, Requester};
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
     DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, PolicyRef,
-    SignOffEntry, SignOffSummary, Target, TargetKind,
+    SignOffEntry, SignOffSummary, Target, TargetKind, is_name,
 };
 pub use safety_policy::{
-    Approvals, Delegation, DelegatedAction, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,
-    Identities, IdentityMatcher, Mode, OwnerKind, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus, ServiceAccountRef,
+    Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,
+    Identities, IdentityMatcher, Mode, OwnerKind, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus,
+    ServiceAccountRef,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
 

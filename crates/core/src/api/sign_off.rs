@@ -39,10 +39,10 @@ pub struct SignOffSpec {
     pub digest: Option<String>,
     /// What was checked before approving, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
     pub verified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
     pub comment: Option<String>,
     /// Who says it. Written by foureyes: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,9 +63,12 @@ pub struct SignOffSpec {
 pub struct Subject {
     #[schemars(length(max = 64))]
     pub kind: String,
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
-    #[schemars(length(min = 36, max = 36))]
+    #[schemars(
+        length(min = 36, max = 36),
+        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+    )]
     pub uid: String,
 }
 

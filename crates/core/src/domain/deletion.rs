@@ -61,11 +61,7 @@ pub fn govern_claim(
 }
 
 /// Whether deletions in a namespace with these labels are governed.
-pub fn scope(
-    policies: &PolicySet,
-    started: bool,
-    labels: &BTreeMap<String, String>,
-) -> Result<Governance, Refusal> {
+pub fn scope(policies: &PolicySet, started: bool, labels: &BTreeMap<String, String>) -> Result<Governance, Refusal> {
     if !started {
         return Ok(free(NotGoverned::NotStarted));
     }
@@ -191,7 +187,8 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
     let approved = approved_content(evidence, status.subject_digest.as_deref(), &refuse)?;
     let judgement = judged(evidence, &approved, None, &status);
     refuse_unless_signed_off(evidence, name, &judgement, &approved, &refuse)?;
-    let beyond = evidence.live.beyond(&approved.items).map_err(|error| refuse(Code::InventoryUnknown, error.to_string()))?;
+    let beyond =
+        evidence.live.beyond(&approved.items).map_err(|error| refuse(Code::InventoryUnknown, error.to_string()))?;
     if !beyond.is_empty() {
         let why = format!("{} items were not there when DeletionRequest {name} was signed off", beyond.len());
         return Err(refuse(Code::InventoryGrown, why)
@@ -357,7 +354,8 @@ pub fn confirm_cascade(evidence: &Evidence<'_>, root_going_since: Timestamp) -> 
     }
     within_clock(status.usable_from.as_ref(), status.valid_until.as_ref(), evidence.effective, root_going_since)
         .map_err(|why| refuse(Code::RequestEnded, format!("DeletionRequest {name} {why}")))?;
-    let beyond = evidence.live.beyond(&approved.items).map_err(|error| refuse(Code::InventoryUnknown, error.to_string()))?;
+    let beyond =
+        evidence.live.beyond(&approved.items).map_err(|error| refuse(Code::InventoryUnknown, error.to_string()))?;
     if !beyond.is_empty() {
         let why = format!("it was not among what was signed off in DeletionRequest {name}");
         return Err(refuse(Code::InventoryGrown, why));

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, Says, SignOff,
-    SignOffEntry, SignOffSummary, TargetKind,
+    Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, Says,
+    SignOff, SignOffEntry, SignOffSummary, TargetKind,
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
@@ -115,10 +115,7 @@ fn proven<'a>(observed: &Observed<'a>) -> Option<&'a Author> {
 }
 
 /// Takes the inventory while it is not frozen, judges the sign-offs, and freezes at the first that counts.
-fn settle_inventory(
-    observed: &Observed<'_>,
-    status: &mut DeletionRequestStatus,
-) -> Result<Judgement, LifecycleError> {
+fn settle_inventory(observed: &Observed<'_>, status: &mut DeletionRequestStatus) -> Result<Judgement, LifecycleError> {
     let live = observed.live;
     let frozen = status.inventory.take().filter(|inventory| inventory.frozen);
     let gone = observed.target == TargetState::Gone;
@@ -311,9 +308,9 @@ fn summarise(
         entries: judgement.entries.iter().take(LISTED_SIGN_OFFS).cloned().collect(),
     });
     // Who signed off stays on record: with the target an approval by annotation on it is gone, too.
-    if let Some(last) = before.sign_offs.clone().filter(|last| {
-        observed.target == TargetState::Gone && last.granted > granted
-    }) {
+    if let Some(last) =
+        before.sign_offs.clone().filter(|last| observed.target == TargetState::Gone && last.granted > granted)
+    {
         status.sign_offs = Some(SignOffSummary { missing: Vec::new(), ..last });
     }
     if !matches!(outcome.phase, Phase::Pending | Phase::Approved | Phase::Executable) {

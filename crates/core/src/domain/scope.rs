@@ -82,24 +82,26 @@ pub struct AddedOwner {
 
 /// Owners are added to a claim. The StatefulSet controller adds its own by retention policy (fact 17); an operator
 /// needs a delegation; anybody else would arm a collection that fires when no webhook looks.
-pub fn claim_owned(
-    policies: &PolicySet,
-    text: &str,
-    added: &[AddedOwner],
-    author: &Author,
-) -> Result<Proof, Refusal> {
+pub fn claim_owned(policies: &PolicySet, text: &str, added: &[AddedOwner], author: &Author) -> Result<Proof, Refusal> {
     let stateful = ["system:serviceaccount:kube-system:statefulset-controller", "system:kube-controller-manager"];
     let refused = added.iter().find(|owner| {
-        let own = stateful.contains(&author.username.as_str())
-            && matches!((owner.group.as_str(), owner.kind.as_str()), ("apps", "StatefulSet") | ("", "Pod"));
+        // A StatefulSet's claim is named after its pod. Any other pod would make the claim look ephemeral.
+        let kind = match (owner.group.as_str(), owner.kind.as_str()) {
+            ("apps", "StatefulSet") => true,
+            ("", "Pod") => text.strip_suffix(&owner.name).is_some_and(|rest| rest.ends_with('-')),
+            _ => false,
+        };
+        let own = kind && stateful.contains(&author.username.as_str());
         let floor = policies.floor();
         !own && !floor.delegates(&author.username, &owner.group, &owner.kind, DelegatedAction::DeleteClaims)
     });
     let Some(owner) = refused else { return Ok(HARMLESS) };
     let sentence =
         format!("claim {text} was not changed: it would be collected with its new owner {} {}", owner.kind, owner.name);
-    Err(Refusal::new(Code::OwnerAdded, sentence)
-        .next("Which operators may own claims is said in:", "kubectl get safetypolicy default -o jsonpath='{.spec.delegations}'"))
+    Err(Refusal::new(Code::OwnerAdded, sentence).next(
+        "Which operators may own claims is said in:",
+        "kubectl get safetypolicy default -o jsonpath='{.spec.delegations}'",
+    ))
 }
 
 /// Owners are added to a namespace: its collection would be armed. Controllers may; the deletion itself is guarded.
@@ -113,9 +115,15 @@ pub fn namespace_owned(
     match added.first() {
         Some(owner) if !machine => Err(Refusal::new(
             Code::OwnerAdded,
-            format!("namespace {name} was not changed: it would be collected with its new owner {} {}", owner.kind, owner.name),
+            format!(
+                "namespace {name} was not changed: it would be collected with its new owner {} {}",
+                owner.kind, owner.name
+            ),
         )
-        .next("Look at its owners with:", format!("kubectl get namespace {name} -o jsonpath='{{.metadata.ownerReferences}}'"))),
+        .next(
+            "Look at its owners with:",
+            format!("kubectl get namespace {name} -o jsonpath='{{.metadata.ownerReferences}}'"),
+        )),
         _ => Ok(HARMLESS),
     }
 }
@@ -140,17 +148,21 @@ pub fn claim_unfinalized(
     }
 }
 
-/// The namespace controller alone ends a namespace: whoever finalizes it by hand leaves orphans (fact 8, bypass 23).
-pub fn namespace_finalized(name: &str, author: &Author) -> Result<Proof, Refusal> {
+/// The namespace controller alone ends a namespace, and only one that is going: whoever finalizes it by hand leaves
+/// orphans (fact 8, bypass 23).
+pub fn namespace_finalized(name: &str, going: bool, author: &Author) -> Result<Proof, Refusal> {
     let controllers = ["system:serviceaccount:kube-system:namespace-controller", "system:kube-controller-manager"];
-    if controllers.contains(&author.username.as_str()) {
+    if going && controllers.contains(&author.username.as_str()) {
         return Ok(HARMLESS);
     }
     Err(Refusal::new(
         Code::FinalizerRemoved,
         format!("namespace {name} was not finalized: what is left in it would be orphaned"),
     )
-    .next("See what it still waits for with:", format!("kubectl get namespace {name} -o jsonpath='{{.status.conditions}}'")))
+    .next(
+        "See what it still waits for with:",
+        format!("kubectl get namespace {name} -o jsonpath='{{.status.conditions}}'"),
+    ))
 }
 
 /// A policy is written or deleted. `old` is the set with the policy as it was; `new` is the policy as it would be.
@@ -169,7 +181,10 @@ pub fn policy_written<'a>(
     match loosened(old, &old.with(name, new), namespaces) {
         Some(what) => {
             let sentence = format!("SafetyPolicy {name} was not changed: {what}");
-            Err(with_break_glass(Refusal::new(Code::PolicyLoosened, sentence), &format!("kubectl {verb} safetypolicy {name}")))
+            Err(with_break_glass(
+                Refusal::new(Code::PolicyLoosened, sentence),
+                &format!("kubectl {verb} safetypolicy {name}"),
+            ))
         }
         None => Ok(HARMLESS),
     }
@@ -199,9 +214,10 @@ pub struct OwnMetadata {
 /// hold collected within seconds (fact 31).
 pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata) -> Result<Proof, Refusal> {
     let added = |old: &[String], new: &[String]| new.iter().any(|entry| !old.contains(entry));
-    let removed = old.finalizers.iter().any(|entry| {
-        !new.finalizers.contains(entry) && !COLLECTOR_FINALIZERS.contains(&entry.as_str())
-    });
+    let removed = old
+        .finalizers
+        .iter()
+        .any(|entry| !new.finalizers.contains(entry) && !COLLECTOR_FINALIZERS.contains(&entry.as_str()));
     let ours = |entries: &BTreeMap<String, String>| -> Vec<(String, String)> {
         let ours = entries.iter().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
         ours.map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -213,7 +229,8 @@ pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata
     if same {
         return Ok(HARMLESS);
     }
-    let sentence = format!("{kind} {name} was not changed: its owners, finalizers and foureyes.dev metadata stay as they are");
+    let sentence =
+        format!("{kind} {name} was not changed: its owners, finalizers and foureyes.dev metadata stay as they are");
     Err(Refusal::new(Code::Immutable, sentence)
         .next("Look at it with:", format!("kubectl get {} {name} -o yaml", kind.to_lowercase())))
 }

@@ -62,11 +62,8 @@ pub fn request_created(
     let target = &request.spec.target;
     let what = format!("the request to delete {}", target.text());
     let requester = request.spec.requester.as_ref().ok_or_else(|| forged(&what))?;
-    let sealed = if speaker.dry_run {
-        requester.seal.is_none()
-    } else {
-        prove_requester_content(ring, request).is_ok()
-    };
+    let sealed =
+        if speaker.dry_run { requester.seal.is_none() } else { prove_requester_content(ring, request).is_ok() };
     if requester.author != *speaker.author || !written_now(requester.at.0, now) || !sealed {
         return Err(forged(&what));
     }
@@ -76,7 +73,10 @@ pub fn request_created(
             Code::RightMissing,
             format!("{what} was not created: {} may not request deletions in {namespace}", speaker.author.username),
         )
-        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, "foureyes-requester", &speaker.author.username)));
+        .next(
+            "Somebody who may bind roles can change that with:",
+            ready::bind(namespace, "foureyes-requester", &speaker.author.username),
+        ));
     }
     if target_uid != Some(target.uid.as_str()) {
         let is = target_uid.map_or_else(|| "does not exist".to_owned(), |uid| format!("has the UID {uid}"));
@@ -106,8 +106,7 @@ pub fn sign_off_created(
     let spec = &sign_off.spec;
     let what = format!("{} on {}", spec.says.as_str(), spec.subject.name);
     let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(forged(&what)) };
-    let sealed =
-        if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
+    let sealed = if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
     if author != speaker.author || !written_now(at.0, now) || !sealed {
         return Err(forged(&what));
     }
@@ -130,7 +129,10 @@ pub fn sign_off_created(
     if speaker.open >= MAX_OPEN_SIGN_OFFS {
         return Err(Refusal::new(
             Code::TooManyOpen,
-            format!("{what} was not written: {} has {} sign-offs on open requests", speaker.author.username, speaker.open),
+            format!(
+                "{what} was not written: {} has {} sign-offs on open requests",
+                speaker.author.username, speaker.open
+            ),
         )
         .next("See them with:", "kubectl get signoffs"));
     }
@@ -161,8 +163,11 @@ fn said(
     };
     let name = &sign_off.spec.subject.name;
     if sign_off.spec.says == Says::Cancel && !own {
-        return Err(Refusal::new(Code::StatementNotYours, format!("{what} was not written: only its requester cancels a request"))
-            .next("See whose request it is with:", ready::show(name)));
+        return Err(Refusal::new(
+            Code::StatementNotYours,
+            format!("{what} was not written: only its requester cancels a request"),
+        )
+        .next("See whose request it is with:", ready::show(name)));
     }
     if sign_off.spec.says == Says::Approve {
         person(speaker.author, identities, what)?;
@@ -179,7 +184,10 @@ fn said(
             Code::RightMissing,
             format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
         )
-        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, "foureyes-approver", &speaker.author.username)));
+        .next(
+            "Somebody who may bind roles can change that with:",
+            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
+        ));
     }
     let current = request.status.as_ref().and_then(|status| status.subject_digest.as_deref());
     if sign_off.spec.says == Says::Approve && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
@@ -223,7 +231,11 @@ pub fn sign_off_deleted(
     let Some(request) = subject else {
         // Its subject is gone: it says nothing any more, and may be cleared.
         let own = sign_off.spec.author.as_ref().is_none_or(|stated| is_same_account(stated, author));
-        return if is_controller || own { Ok(Proof(Kind::Own)) } else { Err(refuse(Code::StatementNotYours, "it is not yours")) };
+        return if is_controller || own {
+            Ok(Proof(Kind::Own))
+        } else {
+            Err(refuse(Code::StatementNotYours, "it is not yours"))
+        };
     };
     let Some(stated) = &sign_off.spec.author else { return Ok(Proof(Kind::Own)) };
     if !is_same_account(stated, author) {
@@ -245,11 +257,7 @@ fn is_same_account(one: &Author, other: &Author) -> bool {
 }
 
 /// A request is deleted.
-pub fn request_deleted(
-    speaker: &Speaker<'_>,
-    request: &DeletionRequest,
-    target_going: bool,
-) -> Result<Proof, Refusal> {
+pub fn request_deleted(speaker: &Speaker<'_>, request: &DeletionRequest, target_going: bool) -> Result<Proof, Refusal> {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let refuse = |code, why: String| {
         Refusal::new(code, format!("DeletionRequest {name} was not deleted: {why}"))
@@ -264,7 +272,10 @@ pub fn request_deleted(
             Ok(Proof(Kind::Own))
         } else {
             let namespace = request.spec.target.rights_namespace();
-            Err(refuse(Code::RightMissing, format!("{} may not clear requests of {namespace}", speaker.author.username)))
+            Err(refuse(
+                Code::RightMissing,
+                format!("{} may not clear requests of {namespace}", speaker.author.username),
+            ))
         };
     }
     let requester = request.spec.requester.as_ref().map(|requester| &requester.author);
@@ -298,7 +309,11 @@ pub fn annotated(
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
     let (Some(value), Some(text)) = (after.value, after.record) else {
-        return if after.record.is_none() && after.value.is_none() { Ok(Proof(Kind::Own)) } else { Err(forged("the approval")) };
+        return if after.record.is_none() && after.value.is_none() {
+            Ok(Proof(Kind::Own))
+        } else {
+            Err(forged("the approval"))
+        };
     };
     usable(speaker.author)?;
     let what = format!("the approval on {}", target.text());
@@ -319,13 +334,19 @@ pub fn annotated(
             Code::RightMissing,
             format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
         )
-        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, "foureyes-approver", &speaker.author.username)));
+        .next(
+            "Somebody who may bind roles can change that with:",
+            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
+        ));
     }
     let short = crate::digest::short(current_digest);
     if record.digest != short || short.is_empty() {
         return Err(Refusal::new(
             Code::DigestStale,
-            format!("{what} was not written: {} is not the digest of what would be lost now; look again", record.digest),
+            format!(
+                "{what} was not written: {} is not the digest of what would be lost now; look again",
+                record.digest
+            ),
         )
         .next("When you have looked, approve with:", ready::annotate(target, short)));
     }

@@ -30,10 +30,7 @@ pub fn prove_sign_off<'a>(ring: &KeyRing, sign_off: &'a SignOff) -> Result<(&'a 
 }
 
 /// As [`prove_sign_off`], for a sign-off that is only being created and has no creationTimestamp to compare with.
-pub fn prove_sign_off_content<'a>(
-    ring: &KeyRing,
-    sign_off: &'a SignOff,
-) -> Result<(&'a Author, Timestamp), SealError> {
+pub fn prove_sign_off_content<'a>(ring: &KeyRing, sign_off: &'a SignOff) -> Result<(&'a Author, Timestamp), SealError> {
     let spec = &sign_off.spec;
     let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(SealError::Missing) };
     let name = sign_off.metadata.name.as_deref().unwrap_or_default();
@@ -90,10 +87,7 @@ pub fn prove_requester<'a>(ring: &KeyRing, request: &'a DeletionRequest) -> Resu
 }
 
 /// As [`prove_requester`], for a request that is only being created.
-pub fn prove_requester_content<'a>(
-    ring: &KeyRing,
-    request: &'a DeletionRequest,
-) -> Result<&'a Requester, SealError> {
+pub fn prove_requester_content<'a>(ring: &KeyRing, request: &'a DeletionRequest) -> Result<&'a Requester, SealError> {
     let requester = request.spec.requester.as_ref().ok_or(SealError::Missing)?;
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let body = RequesterBody { digest: request_digest(&request.spec)?, author: &requester.author, at: &requester.at };

@@ -23,15 +23,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
-        Self::Namespaces,
-        Self::Claims,
-        Self::Volumes,
-        Self::Requests,
-        Self::SignOffs,
-        Self::Policies,
-        Self::State,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Namespaces, Self::Claims, Self::Volumes, Self::Requests, Self::SignOffs, Self::Policies, Self::State];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +49,10 @@ pub enum Change {
     Namespace(NamespaceEntry),
     NamespaceGone(Box<str>),
     Claim(Claim),
-    ClaimGone { namespace: Box<str>, name: Box<str> },
+    ClaimGone {
+        namespace: Box<str>,
+        name: Box<str>,
+    },
     Volume(Volume),
     VolumeGone(Box<str>),
     Request(RequestEntry),

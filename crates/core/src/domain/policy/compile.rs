@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::api::{
-    DelegatedAction, Delegation, Environment, Identities, Mode, SafetyPolicy, SafetyPolicySpec,
-};
+use crate::api::{DelegatedAction, Delegation, Environment, Identities, Mode, SafetyPolicy, SafetyPolicySpec};
 use crate::domain::policy::DEFAULT;
 use crate::domain::selector::{Selector, SelectorError};
 
@@ -152,8 +150,7 @@ fn floor(spec: &SafetyPolicySpec) -> Result<Floor, PolicyError> {
         if let Some(key) = equalities.chain(expressions).find(|key| !key.starts_with(crate::api::METADATA_PREFIX)) {
             return Err(PolicyError::ForeignLabel(key.clone()));
         }
-        Selector::compile(selector)
-            .map_err(|error| PolicyError::Selector("spec.deletion.exempt.claimSelector", error))
+        Selector::compile(selector).map_err(|error| PolicyError::Selector("spec.deletion.exempt.claimSelector", error))
     });
     let identities = spec.identities.iter().flat_map(|lists| [&lists.machines, &lists.people, &lists.shared]);
     if identities.flatten().any(|entry| entry.username.is_some() == entry.group.is_some()) {

@@ -21,9 +21,8 @@ pub fn loosened<'a>(
         .peekable();
     enforced.peek()?;
     floor_loosened(old.floor(), new.floor()).or_else(|| {
-        enforced.find_map(|(name, labels)| {
-            scope_loosened(old, labels, new, labels).map(|what| format!("{name}: {what}"))
-        })
+        enforced
+            .find_map(|(name, labels)| scope_loosened(old, labels, new, labels).map(|what| format!("{name}: {what}")))
     })
 }
 

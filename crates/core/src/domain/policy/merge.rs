@@ -103,8 +103,10 @@ impl PolicySet {
 
 fn tighten(effective: &mut Effective, policy: &CompiledPolicy) {
     effective.deletions = policy.deletions.map_or(effective.deletions, |mode| mode.max(effective.deletions));
-    effective.min_approvals = policy.min_approvals.map_or(effective.min_approvals, |min| min.max(effective.min_approvals));
-    effective.approval_clock = policy.approval_clock.map_or(effective.approval_clock, |clock| clock.min(effective.approval_clock));
+    effective.min_approvals =
+        policy.min_approvals.map_or(effective.min_approvals, |min| min.max(effective.min_approvals));
+    effective.approval_clock =
+        policy.approval_clock.map_or(effective.approval_clock, |clock| clock.min(effective.approval_clock));
     effective.use_clock = policy.use_clock.map_or(effective.use_clock, |clock| clock.min(effective.use_clock));
     effective.policies.push(reference(policy));
 }
