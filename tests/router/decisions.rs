@@ -197,3 +197,37 @@ async fn a_candidate_that_is_gone_live_allows_nothing() {
     assert_eq!(judge(&build(index, &api), &delete_claim(&claim())).await, Err("DeletionNotRequested".to_owned()));
     assert!(api.asked.lock().unwrap().iter().any(|asked| asked.contains("deletionrequests/del")));
 }
+
+fn asked_for(target: &Value, metadata: &Value) -> Value {
+    let mut asked = request("CREATE", "foureyes.dev", "deletionrequests", None);
+    asked["request"]["object"] = json!({"metadata": metadata, "spec": {"target": target, "reason": "r"}});
+    asked
+}
+
+#[tokio::test]
+async fn what_can_not_be_a_name_never_becomes_part_of_a_path() {
+    let api = Api::default();
+    let router = build(synced(), &api);
+    for (namespace, name) in [
+        ("foureyes-system/secrets/foureyes-sealing-key?x=", "two"),
+        ("shop", "reports?x=y"),
+        ("shop", "../../secrets/x"),
+        ("shop", "a%2fb"),
+        ("sh.op", "reports"),
+    ] {
+        let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name, "uid": CLAIM});
+        let verdict = judge(&router, &asked_for(&target, &json!({"name": "x"}))).await;
+        assert_eq!(verdict, Err("SubjectUnknown".to_owned()), "{namespace}/{name}");
+    }
+    assert!(api.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_of_ours_is_born_with_owners_or_finalizers() {
+    let router = build(synced(), &Api::default());
+    let target = json!({"apiVersion": "v1", "kind": "Namespace", "name": "shop", "uid": SHOP});
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "u"}]);
+    for metadata in [json!({"name": "x", "finalizers": ["x.io/y"]}), json!({"name": "x", "ownerReferences": owner})] {
+        assert_eq!(judge(&router, &asked_for(&target, &metadata)).await, Err("Immutable".to_owned()));
+    }
+}
