@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::review::{self, Answer, Request};
 use super::verdict::Allowed;
-use super::{rules, stamp};
+use super::{prune, rules, stamp};
 use crate::clock::Clock;
 use crate::cluster::live::Live;
 use crate::metrics::{Decision, Metrics};
@@ -103,7 +103,8 @@ async fn answer(
     body: &[u8],
 ) -> Response {
     let began = Instant::now();
-    let request = match review::read(body) {
+    let pruned = prune::pruned(body);
+    let request = match review::read(pruned.as_deref().unwrap_or(body)) {
         Ok(request) => request,
         Err(error) => return unreadable(shared, webhook, body, &error, began),
     };

@@ -3,6 +3,7 @@
 mod confirm;
 mod handler;
 mod input;
+mod prune;
 mod review;
 mod rules;
 mod stamp;
