@@ -1,6 +1,7 @@
 //! Projections: of each object only what a decision reads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -31,11 +32,11 @@ impl NamespaceEntry {
 /// A DeletionRequest: enough to know that it is worth a live read, never enough to allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestEntry {
-    pub name: Box<str>,
-    pub uid: Box<str>,
-    pub target_uid: Box<str>,
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
+    pub target_uid: Arc<str>,
     /// Case-folded username of the requester as stated.
-    pub author: Box<str>,
+    pub author: Arc<str>,
     pub phase: Phase,
 }
 
@@ -55,10 +56,10 @@ impl RequestEntry {
 /// A SignOff, for the limit per author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignOffEntry {
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Case-folded username of the author as stated.
-    pub author: Box<str>,
-    pub subject_uid: Box<str>,
+    pub author: Arc<str>,
+    pub subject_uid: Arc<str>,
 }
 
 impl SignOffEntry {

@@ -3,6 +3,7 @@
 //! replaces a kind as a whole (I 5, I 11).
 
 mod entries;
+mod pairs;
 mod policies;
 mod snapshot;
 

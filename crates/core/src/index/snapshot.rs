@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
 use super::entries::{NamespaceEntry, RequestEntry, SignOffEntry};
+use super::pairs::Pairs;
 use super::policies::{PolicyEntry, policy_set};
 use crate::domain::inventory::{Claim, Inventory, Volume};
 use crate::domain::policy::PolicySet;
@@ -68,8 +69,8 @@ pub enum Change {
 
 /// Entries by name.
 type Map<T> = HashTrieMapSync<Box<str>, Arc<T>>;
-/// Names of objects by something that they have in common.
-type Names = HashTrieMapSync<Box<str>, RedBlackTreeSetSync<Box<str>>>;
+/// The same for kinds of which there are thousands: a name is in memory once, wherever it is used.
+type Shared<T> = HashTrieMapSync<Arc<str>, T>;
 
 /// What was known at one moment. Cloning shares everything.
 #[derive(Clone, Default)]
@@ -77,12 +78,14 @@ pub struct Snapshot {
     namespaces: Map<NamespaceEntry>,
     claims: HashTrieMapSync<Box<str>, RedBlackTreeMapSync<Box<str>, Arc<Claim>>>,
     volumes: Map<Volume>,
-    requests: Map<RequestEntry>,
-    requests_by_target: Names,
-    open_requests_by_author: HashTrieMapSync<Box<str>, usize>,
-    open_by_uid: HashTrieSetSync<Box<str>>,
-    sign_offs: Map<SignOffEntry>,
-    sign_offs_by_author: Names,
+    requests: Shared<RequestEntry>,
+    /// UID of the target, name of the request.
+    requests_by_target: Pairs,
+    open_requests_by_author: Shared<usize>,
+    open_by_uid: HashTrieSetSync<Arc<str>>,
+    sign_offs: Shared<SignOffEntry>,
+    /// Author, name of the sign-off.
+    sign_offs_by_author: Pairs,
     policies: RedBlackTreeMapSync<Box<str>, Arc<PolicyEntry>>,
     policy_set: Arc<PolicySet>,
     started: bool,
@@ -135,14 +138,14 @@ impl Snapshot {
     /// Names of the requests about the object with this UID, the most advanced first: only these are worth a live
     /// read. Ended ones are left out unless asked for.
     pub fn candidates(&self, target_uid: &str, ended_too: bool) -> Vec<Box<str>> {
-        let names = self.requests_by_target.get(target_uid).into_iter().flat_map(RedBlackTreeSetSync::iter);
-        let mut candidates: Vec<&RequestEntry> = names
+        let mut candidates: Vec<&RequestEntry> = self
+            .requests_by_target
+            .of(target_uid)
             .filter_map(|name| self.requests.get(name))
-            .map(|entry| &**entry)
             .filter(|entry| ended_too || !entry.phase.is_ended())
             .collect();
-        candidates.sort_by_key(|entry| (std::cmp::Reverse(advance(entry.phase)), entry.name.clone()));
-        candidates.into_iter().map(|entry| entry.name.clone()).collect()
+        candidates.sort_by_key(|entry| (std::cmp::Reverse(advance(entry.phase)), &entry.name));
+        candidates.into_iter().map(|entry| Box::from(&*entry.name)).collect()
     }
 
     /// How many open requests an author (case-folded username) has.
@@ -152,7 +155,7 @@ impl Snapshot {
 
     /// How many sign-offs about open requests an author (case-folded username) has.
     pub fn open_sign_offs_of(&self, author: &str) -> usize {
-        let names = self.sign_offs_by_author.get(author).into_iter().flat_map(RedBlackTreeSetSync::iter);
+        let names = self.sign_offs_by_author.of(author);
         let subjects = names.filter_map(|name| self.sign_offs.get(name)).map(|entry| &entry.subject_uid);
         subjects.filter(|uid| self.open_by_uid.contains(*uid)).count()
     }
@@ -201,14 +204,14 @@ impl Snapshot {
             Kind::Claims => self.claims = HashTrieMapSync::default(),
             Kind::Volumes => self.volumes = Map::default(),
             Kind::Requests => {
-                self.requests = Map::default();
-                self.requests_by_target = Names::default();
-                self.open_requests_by_author = HashTrieMapSync::default();
+                self.requests = Shared::default();
+                self.requests_by_target = Pairs::default();
+                self.open_requests_by_author = Shared::default();
                 self.open_by_uid = HashTrieSetSync::default();
             }
             Kind::SignOffs => {
-                self.sign_offs = Map::default();
-                self.sign_offs_by_author = Names::default();
+                self.sign_offs = Shared::default();
+                self.sign_offs_by_author = Pairs::default();
             }
             Kind::Policies => {
                 self.policies = RedBlackTreeMapSync::default();
@@ -232,14 +235,18 @@ impl Snapshot {
         }
     }
 
-    fn learn_request(&mut self, entry: RequestEntry) {
+    fn learn_request(&mut self, mut entry: RequestEntry) {
         self.forget_request(&entry.name);
-        learn_name(&mut self.requests_by_target, &entry.target_uid, &entry.name);
-        if !entry.phase.is_ended() {
-            self.open_requests_by_author.insert_mut(entry.author.clone(), self.open_requests_of(&entry.author) + 1);
-            self.open_by_uid.insert_mut(entry.uid.clone());
+        if let Some((author, _)) = self.open_requests_by_author.get_key_value(&entry.author) {
+            entry.author = Arc::clone(author);
         }
-        self.requests.insert_mut(entry.name.clone(), Arc::new(entry));
+        self.requests_by_target.insert(&entry.target_uid, &entry.name);
+        if !entry.phase.is_ended() {
+            let open = self.open_requests_of(&entry.author) + 1;
+            self.open_requests_by_author.insert_mut(Arc::clone(&entry.author), open);
+            self.open_by_uid.insert_mut(Arc::clone(&entry.uid));
+        }
+        self.requests.insert_mut(Arc::clone(&entry.name), entry);
     }
 
     fn forget_request(&mut self, name: &str) {
@@ -249,37 +256,28 @@ impl Snapshot {
             self.open_by_uid.remove_mut(&entry.uid);
             match self.open_requests_of(&entry.author) {
                 0 | 1 => drop(self.open_requests_by_author.remove_mut(&entry.author)),
-                open => self.open_requests_by_author.insert_mut(entry.author.clone(), open - 1),
+                open => self.open_requests_by_author.insert_mut(Arc::clone(&entry.author), open - 1),
             }
         }
-        forget_name(&mut self.requests_by_target, &entry.target_uid, name);
+        self.requests_by_target.remove(&entry.target_uid, &entry.name);
     }
 
-    fn learn_sign_off(&mut self, entry: SignOffEntry) {
+    fn learn_sign_off(&mut self, mut entry: SignOffEntry) {
         self.forget_sign_off(&entry.name);
-        learn_name(&mut self.sign_offs_by_author, &entry.author, &entry.name);
-        self.sign_offs.insert_mut(entry.name.clone(), Arc::new(entry));
+        if let Some(uid) = self.open_by_uid.get(&entry.subject_uid) {
+            entry.subject_uid = Arc::clone(uid);
+        }
+        if let Some(author) = self.sign_offs_by_author.common(&entry.author) {
+            entry.author = Arc::clone(author);
+        }
+        self.sign_offs_by_author.insert(&entry.author, &entry.name);
+        self.sign_offs.insert_mut(Arc::clone(&entry.name), entry);
     }
 
     fn forget_sign_off(&mut self, name: &str) {
         let Some(entry) = self.sign_offs.get(name).cloned() else { return };
         self.sign_offs.remove_mut(name);
-        forget_name(&mut self.sign_offs_by_author, &entry.author, name);
-    }
-}
-
-fn learn_name(names: &mut Names, common: &str, name: &str) {
-    let mut set = names.get(common).cloned().unwrap_or_default();
-    set.insert_mut(name.into());
-    names.insert_mut(common.into(), set);
-}
-
-fn forget_name(names: &mut Names, common: &str, name: &str) {
-    let Some(set) = names.get(common).map(|set| set.remove(name)) else { return };
-    if set.is_empty() {
-        names.remove_mut(common);
-    } else {
-        names.insert_mut(common.into(), set);
+        self.sign_offs_by_author.remove(&entry.author, &entry.name);
     }
 }
 
