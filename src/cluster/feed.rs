@@ -20,7 +20,7 @@ use super::watch::Pauses;
 const STATE: &str = "foureyes-state";
 const STARTED: &str = "started";
 /// Objects a page: bounds the memory of the first reading.
-const PAGE: u32 = 500;
+const PAGE: u32 = 50;
 
 /// Starts a watch for every kind, for as long as the process runs; `learned` takes each change in.
 pub fn start(client: &Client, own_namespace: &str, learned: impl Fn(Change) + Clone + Send + 'static) {

@@ -9,6 +9,7 @@ use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::seal::{KeyRing, PublicKey};
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim};
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
@@ -232,17 +233,20 @@ impl Live {
         }
     }
 
-    /// One call with its deadline, counted.
-    pub(super) async fn call<T>(
-        &self,
+    /// One call with its deadline, counted. Boxed, because a call's state is large, and every review would carry it
+    /// about though most make no call.
+    pub(super) fn call<'a, T: 'a>(
+        &'a self,
         what: &'static str,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, ReadError> {
-        let began = Instant::now();
-        let result = with_deadline(self.deadline, call).await;
-        let outcome = result.as_ref().map_or_else(CallError::class, |_| "ok");
-        self.metrics.called(what, outcome, began.elapsed());
-        result.map_err(|error| ReadError::of(what, error))
+        call: impl Future<Output = Result<T, kube::Error>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, ReadError>> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let result = with_deadline(self.deadline, call).await;
+            let outcome = result.as_ref().map_or_else(CallError::class, |_| "ok");
+            self.metrics.called(what, outcome, began.elapsed());
+            result.map_err(|error| ReadError::of(what, error))
+        })
     }
 }
 
