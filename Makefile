@@ -30,7 +30,7 @@ generate: ## write CRDs, RBAC, webhook rules and reference pages anew
 	$(CARGO) run --quiet --example generate
 
 bench: ## measure the guard: reviews per second, latency, memory
-	$(CARGO) bench
+	$(CARGO) bench --package foureyes-bench
 
 clean: down ## remove what was built, but not the control plane in the user's cache
 	$(CARGO) clean

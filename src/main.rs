@@ -6,20 +6,21 @@ use std::process::ExitCode;
 use clap::Parser;
 use foureyes::cluster::client::controller_client;
 use foureyes::config::{Cli, Command};
-use foureyes::server::process::Process;
+use foureyes::server::process::{Process, runtime};
 use foureyes::server::{controller, webhook};
 use foureyes::{admission, clock::Clock, controllers, keys, manifests, verify};
 
 fn main() -> ExitCode {
     // Only fails if there is one already, and nothing ran before.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    start(Cli::parse()).unwrap_or_else(|error| {
+    let cli = Cli::parse();
+    let ended = runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(start(cli)));
+    ended.unwrap_or_else(|error: Box<dyn Error>| {
         eprintln!("foureyes: {error}");
         ExitCode::from(2)
     })
 }
 
-#[tokio::main]
 async fn start(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
         Command::Webhook(args) => {

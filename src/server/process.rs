@@ -8,6 +8,7 @@ use std::pin::pin;
 
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::shutdown::Shutdown;
@@ -51,6 +52,11 @@ pub(super) fn at<T>(what: impl Into<String>, result: io::Result<T>) -> Result<T,
 
 pub(super) async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener, PartError> {
     at(format!("{what} {address}"), TcpListener::bind(address).await)
+}
+
+/// The runtime that every part runs on.
+pub fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// A process that logs, counts, and ends when it is told to. Dropping it writes out the last log lines.

@@ -163,6 +163,11 @@ impl ServerTls {
         Ok(Self { config: Arc::new(config), client_names })
     }
 
+    /// As rustls takes it.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// What `peer`, the chain that the handshake has already verified, says about the caller.
     pub(super) fn caller(&self, peer: Option<&[CertificateDer<'_>]>) -> CallerAuth {
         let Some(names) = &self.client_names else {
