@@ -113,6 +113,19 @@ fn tightening_the_use_clock_ends_what_has_been_usable_for_longer() {
     assert_eq!(scene.reconciled(TargetState::Live, 2 * HOUR).status.phase, Some(Phase::Expired));
 }
 
+/// The guard asks the policy itself, whatever deadline the status promised.
+#[test]
+fn tightening_the_approval_clock_ends_what_was_signed_off_too_late_for_it() {
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.approves(&named("bob"), 2 * HOUR);
+    scene.reconciled(TargetState::Live, 2 * HOUR + 1);
+    assert!(scene.confirmed(&named("carol"), 3 * HOUR).is_ok());
+    let spec = json!({"identities": identities(), "expiry": {"approval": "1h"}});
+    scene.policies = policies(&[("default", spec)]);
+    assert_eq!(scene.confirmed(&named("carol"), 3 * HOUR).unwrap_err().code, Code::SignOffMissing);
+    assert_eq!(scene.cascaded(3 * HOUR).unwrap_err().code, Code::SignOffMissing);
+}
+
 #[test]
 fn an_approval_after_the_deadline_counts_for_nothing() {
     for (second, counts) in [(APPROVAL_CLOCK, 1), (APPROVAL_CLOCK + 1, 0)] {
