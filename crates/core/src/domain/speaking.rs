@@ -8,7 +8,7 @@ use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
-use crate::domain::statement::{ApprovalRecord, prove_requester_content, prove_sign_off_content};
+use crate::domain::statement::{ApprovalRecord, prove_requester, prove_requester_content, prove_sign_off_content};
 use crate::reason::Code;
 use crate::seal::{KeyRing, SEAL_SKEW};
 
@@ -136,7 +136,9 @@ pub fn sign_off_created(
         )
         .next("See them with:", "kubectl get signoffs"));
     }
-    said(speaker, sign_off, request, identities, &what)
+    // A requester that no seal proves asked for nothing: what is written there keeps nobody from signing off.
+    let requester = prove_requester(ring, request).ok();
+    said(speaker, sign_off, (request, requester), identities, &what)
 }
 
 /// A sign-off is created although its target is being deleted already: the phase may say so only a moment later.
@@ -149,12 +151,11 @@ pub fn said_while_going(sign_off: &SignOff) -> Refusal {
 fn said(
     speaker: &Speaker<'_>,
     sign_off: &SignOff,
-    request: &DeletionRequest,
+    (request, requester): (&DeletionRequest, Option<&Author>),
     identities: &Identities,
     what: &str,
 ) -> Result<Proof, Refusal> {
     let namespace = request.spec.target.rights_namespace();
-    let requester = request.spec.requester.as_ref().map(|requester| &requester.author);
     let own = requester.is_some_and(|requester| same_person(requester, speaker.author));
     let held = match sign_off.spec.says {
         Says::Approve | Says::Reject => speaker.may_approve,
