@@ -107,12 +107,13 @@ async fn bounded(State(limits): State<Limits>, request: Request, next: Next) -> 
         limits.metrics.shed(why.parts().1);
         why.into_response()
     };
+    let (parts, body) = request.into_parts();
     let Ok(_place) = limits.in_flight.try_acquire() else {
+        let _ = timeout(limits.body_time, read_on(body)).await;
         return turn(Turned::Overloaded);
     };
     limits.metrics.in_flight().inc();
     let _in_flight = InFlight(&limits.metrics);
-    let (parts, body) = request.into_parts();
     let mut large = None;
     let read = timeout(limits.body_time, read_body(body, &limits.large, &mut large));
     let body = match read.await {
@@ -123,8 +124,20 @@ async fn bounded(State(limits): State<Limits>, request: Request, next: Next) -> 
     next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
-/// The whole body in one piece. A body over the limit is read on, unkept, up to twice the limit, because a peer that
-/// still writes would otherwise see a broken connection instead of the answer.
+/// Reads what a peer still writes, and keeps nothing of it: the peer would otherwise see a broken connection instead of
+/// the answer, and come back over a new one.
+async fn read_on(mut body: Body) {
+    let mut seen = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        seen = seen.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if seen > 2 * MAX_BODY {
+            return;
+        }
+    }
+}
+
+/// The whole body in one piece. A body over the limit, or for which there is no place, is read on, unkept, up to twice
+/// the limit.
 async fn read_body(
     mut body: Body,
     large: &Arc<Semaphore>,
@@ -139,6 +152,7 @@ async fn read_body(
     let mut first: Option<Bytes> = None;
     let mut whole = Vec::new();
     let mut seen = 0_usize;
+    let mut no_place = false;
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| Turned::BrokenBody)?.into_data() else {
             continue;
@@ -147,13 +161,13 @@ async fn read_body(
         if seen > 2 * MAX_BODY {
             return Err(Turned::TooLarge);
         }
-        if seen > MAX_BODY {
-            whole = Vec::new();
-            continue;
+        if seen > SMALL_BODY && place.is_none() && !no_place {
+            *place = Arc::clone(large).try_acquire_owned().ok();
+            no_place = place.is_none();
         }
-        if seen > SMALL_BODY && place.is_none() {
-            let permit = Arc::clone(large).try_acquire_owned();
-            *place = Some(permit.map_err(|_| Turned::Overloaded)?);
+        if seen > MAX_BODY || no_place {
+            (first, whole) = (None, Vec::new());
+            continue;
         }
         match (first.take(), whole.is_empty()) {
             (None, true) => first = Some(piece),
@@ -168,6 +182,9 @@ async fn read_body(
     }
     if seen > MAX_BODY {
         return Err(Turned::TooLarge);
+    }
+    if no_place {
+        return Err(Turned::Overloaded);
     }
     Ok(first.unwrap_or_else(|| Bytes::from(whole)))
 }
