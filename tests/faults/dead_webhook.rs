@@ -1,8 +1,6 @@
 //! The shipped rules and policies on a real API server while no webhook answers: what runs by itself goes on, what
 //! is guarded stays refused, and what proofs rest on stays protected.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::fmt::Write;
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,0 +1,16 @@
+//! What foureyes does while something fails: processes that are killed, restarted, overloaded or lied to, webhooks that
+//! are gone, an API server that is away. What is tested here disturbs everything else on its cluster, so that each
+//! cluster has turns.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod dead_webhook;
+mod first_start;
+mod forged_reviews;
+mod gap;
+mod interleavings;
+mod killed;
+mod outage;
+mod overload;
+mod restarts;
+mod support;
