@@ -31,7 +31,7 @@ pub fn run(options: &[&str]) -> Result<()> {
         let router = Router::new().route("/guard", post(echo));
         let server = Server::<SocketAddr>::from_listener(listener).acceptor(acceptor);
         tokio::select! {
-            served = server.serve(router.into_make_service()) => Ok(served?),
+            ended = server.serve(router.into_make_service()) => Ok(ended?),
             () = unwanted() => Ok(()),
         }
     })

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::Result;
 
-/// A tick of `/proc/<pid>/stat` on every Linux that foureyes runs on: USER_HZ is 100.
+/// A tick of `/proc/<pid>/stat` on every Linux that foureyes runs on: `USER_HZ` is 100.
 const TICK: Duration = Duration::from_millis(10);
 
 /// User and system time of all threads of a process, to 10 ms.
