@@ -223,8 +223,8 @@ impl Scene {
     }
 }
 
-async fn worker(people: Rc<People>, namespace: String, number: u64, seed: u64) -> Seen {
-    let mut dice = Dice::of(seed.wrapping_add(number));
+async fn worker(people: Rc<People>, namespace: String, number: u64, begin: u64) -> Seen {
+    let mut dice = Dice::of(begin.wrapping_add(number));
     let mut seen = Seen::default();
     let mut scene = Rc::new(Scene::new(&people, &namespace, &format!("c-{number}"), &mut dice).await);
     for round in 0..ROUNDS {
@@ -255,17 +255,17 @@ async fn people(cluster: &Cluster) -> Rc<People> {
 fn nothing_is_allowed_after_a_withdrawal_and_what_is_approved_is_allowed() {
     let _turn = BED.together();
     let cluster = BED.cluster();
-    let seed = Dice::seed();
+    let begin = Dice::seed();
     let namespace = cluster.namespace("interleaved", Environment::Production).unwrap();
     let seen = LocalSet::new().block_on(&runtime(), async {
         let people = people(cluster).await;
         let mut workers = JoinSet::new();
         for number in 0..WORKERS {
-            workers.spawn_local(worker(Rc::clone(&people), namespace.clone(), number, seed));
+            workers.spawn_local(worker(Rc::clone(&people), namespace.clone(), number, begin));
         }
         let mut all = Seen::default();
         while let Some(seen) = workers.join_next().await {
-            all += seen.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            all += seen.unwrap_or_else(|error| panic!("seed {begin}: {error}"));
         }
         all
     });

@@ -35,7 +35,7 @@ async fn tell_of_writes(admin: Who, tell: mpsc::Sender<()>) {
 }
 
 /// Kills the controller over and over until it is told to stop, and leaves it running.
-fn kill(cluster: &Cluster, writes: mpsc::Receiver<()>, over: &AtomicBool, kills: &AtomicU32, mut dice: Dice) {
+fn kill(cluster: &Cluster, writes: &mpsc::Receiver<()>, over: &AtomicBool, kills: &AtomicU32, mut dice: Dice) {
     let controller = cluster.process("controller");
     while !over.load(Ordering::Relaxed) {
         controller.start().unwrap();
@@ -66,7 +66,10 @@ fn killed_at_random_moments_it_ends_as_if_it_had_not_been() {
     let (over, kills) = (AtomicBool::new(false), AtomicU32::new(0));
     let watching = runtime.spawn(tell_of_writes(runtime.block_on(Who::is(cluster, "admin")), tell));
     let disturbed = thread::scope(|scope| {
-        let killer = scope.spawn(|| kill(cluster, writes, &over, &kills, dice));
+        let killer = scope.spawn(|| {
+            let writes = writes;
+            kill(cluster, &writes, &over, &kills, dice);
+        });
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(play(cluster, "wild"))));
         over.store(true, Ordering::Relaxed);
         killer.join().unwrap();

@@ -41,7 +41,7 @@ fn small(cluster: &Cluster) -> (u16, u16) {
         }
     }
     process.args.extend(["--max-in-flight".to_owned(), AT_ONCE.to_owned()]);
-    process.name = "webhook-small".to_owned();
+    "webhook-small".clone_into(&mut process.name);
     cluster.supervisor().run(process).unwrap();
     cluster.wait_ready("webhook-small", admin).unwrap();
     (serving, admin)
@@ -70,7 +70,7 @@ async fn calls(webhook: Webhook, bodies: [Vec<u8>; 4], number: usize, end: Insta
             200 if answer.response()["allowed"] == true => {
                 replies.allowed += 1;
                 // only two of the four are approved
-                replies.wrong += u32::from(turn % 2 != 0);
+                replies.wrong += u32::from(!turn.is_multiple_of(2));
             }
             200 => replies.refused += 1,
             503 => {

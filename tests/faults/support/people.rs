@@ -104,8 +104,8 @@ impl Who {
         self.ask("POST", &path, "application/json", Some(object)).await
     }
 
-    pub async fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
-        self.ask("PATCH", path, "application/merge-patch+json", Some(patch)).await
+    pub async fn merge(&self, path: &str, change: &Value) -> Result<Value, Refused> {
+        self.ask("PATCH", path, "application/merge-patch+json", Some(change)).await
     }
 
     pub async fn delete(&self, path: &str) -> Result<Value, Refused> {
