@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::review::{self, Answer, Request};
 use super::verdict::Allowed;
-use super::{prune, rules, stamp};
+use super::{rules, stamp};
 use crate::clock::Clock;
 use crate::cluster::live::Live;
 use crate::metrics::{Decision, Metrics};
@@ -103,8 +103,7 @@ async fn answer(
     body: &[u8],
 ) -> Response {
     let began = Instant::now();
-    let pruned = prune::pruned(body);
-    let request = match review::read(pruned.as_deref().unwrap_or(body)) {
+    let request = match review::read(body) {
         Ok(request) => request,
         Err(error) => return unreadable(shared, webhook, body, &error, began),
     };

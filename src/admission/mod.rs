@@ -3,7 +3,6 @@
 mod confirm;
 mod handler;
 mod input;
-mod prune;
 mod review;
 mod rules;
 mod stamp;
