@@ -189,7 +189,7 @@ async fn nobody_asked(people: &People, opened: &Asked, path: &str) {
     // alice did not ask, whatever was written: hers is a second approval
     opened.said(&people.alice, "Approve").await.unwrap();
     until("bob to be let go", async || people.bob.tries_to_delete(path).await.is_ok()).await;
-    assert_eq!(opened.now().await["status"]["signOffs"]["text"], "2/2");
+    until("both to be seen", async || opened.now().await["status"]["signOffs"]["text"] == "2/2").await;
 }
 
 async fn uid_of(admin: &Who, path: &str) -> String {
