@@ -35,7 +35,9 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         let webhook = cluster.kubectl("admin", &["delete", "namespace", "kube-node-lease", "--dry-run=server"]);
         let state = ["-n", SYSTEM, "delete", "configmap", "foureyes-state", "--dry-run=server"];
         let policy = cluster.kubectl("admin", &state);
-        !webhook.unwrap().ok() && !policy.unwrap().ok()
+        let definition = ["delete", "crd", "signoffs.foureyes.dev", "--dry-run=server"];
+        let definitions = cluster.kubectl("admin", &definition);
+        !webhook.unwrap().ok() && !policy.unwrap().ok() && definitions.unwrap().text().contains("foureyes-definitions")
     })
     .unwrap();
     // a second apply, as GitOps tools do all the time, is no change
