@@ -116,7 +116,10 @@ fn definitions() -> Policy {
         validations: vec![(
             cel::any(&[
                 cel::caller_in(BREAK_GLASS_GROUP),
-                format!("(request.operation == 'UPDATE' && object.spec == oldObject.spec && !({}))", cel::owners_added()),
+                format!(
+                    "(request.operation == 'UPDATE' && object.spec == oldObject.spec && !({}))",
+                    cel::owners_added()
+                ),
             ]),
             format!(
                 "definitions of {GROUP} hold every request and sign-off: only the group {BREAK_GLASS_GROUP} changes or deletes them; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
