@@ -162,17 +162,18 @@ fn only_its_author_withdraws_an_approval_and_then_it_counts_no_more() {
 }
 
 #[test]
-fn a_withdrawal_counts_although_something_keeps_the_sign_off_in_storage() {
+fn a_withdrawal_counts_at_once_whatever_the_collector_still_has_to_do() {
     let (namespace, asked) = asked_by_alice("kept");
     let mut approval = asked.sign_off("Approve");
     approval["metadata"]["finalizers"] = json!(["example.com/keep"]);
-    let created = me("bob").creates(&approval);
-    let name = created["metadata"]["name"].as_str().unwrap();
-    asked.wait_phase("Executable");
-    me("bob").does(&["delete", "signoff", name, "--wait=false"]);
-    assert_ne!(field("", "signoff", name, "{.metadata.deletionTimestamp}"), "");
-    denied("SignOffMissing", &delete_claim(&me("eve"), &namespace, "data"));
-    asked.wait_phase("Pending");
+    me("bob").cannot_create("Immutable", &approval);
+    for cascade in ["--cascade=foreground", "--cascade=orphan"] {
+        let approval = asked.said(&me("bob"), "Approve");
+        asked.wait_phase("Executable");
+        me("bob").does(&["delete", "signoff", &approval, cascade, "--wait=false"]);
+        denied("SignOffMissing", &delete_claim(&me("eve"), &namespace, "data"));
+        asked.wait_phase("Pending");
+    }
     stays(&namespace, "data");
 }
 
@@ -200,17 +201,19 @@ fn a_request_is_taken_back_by_its_requester_and_cleared_by_whoever_has_a_right_t
 }
 
 #[test]
-fn a_request_that_was_taken_back_lets_nothing_go_although_something_keeps_it_in_storage() {
+fn a_request_that_was_taken_back_lets_nothing_go_whatever_the_collector_still_has_to_do() {
     let namespace = production("kept-request");
     let uid = claim(&namespace, "data");
     let mut wish = request(&namespace, &target(&namespace, "data", &uid));
     wish["metadata"]["finalizers"] = json!(["example.com/keep"]);
-    let created = me("alice").creates(&wish);
-    let asked = crate::support::requests::asked(created["metadata"]["name"].as_str().unwrap());
-    asked.said(&me("bob"), "Approve");
-    asked.wait_phase("Executable");
-    me("alice").does(&["delete", "deletionrequest", &asked.name, "--wait=false"]);
-    let refused = delete_claim(&me("eve"), &namespace, "data");
-    assert!(!refused.ok(), "{}", refused.text());
+    me("alice").cannot_create("Immutable", &wish);
+    for cascade in ["--cascade=foreground", "--cascade=orphan"] {
+        let asked = asks(&me("alice"), &namespace, "data", &uid);
+        asked.said(&me("bob"), "Approve");
+        asked.wait_phase("Executable");
+        me("alice").does(&["delete", "deletionrequest", &asked.name, cascade, "--wait=false"]);
+        let refused = delete_claim(&me("eve"), &namespace, "data");
+        assert!(!refused.ok(), "{}", refused.text());
+    }
     stays(&namespace, "data");
 }
