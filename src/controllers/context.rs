@@ -14,6 +14,7 @@ use super::requests::Requests;
 use crate::clock::Clock;
 use crate::cluster::events::Events;
 use crate::cluster::live::Live;
+use crate::manifests::names;
 use crate::metrics::Metrics;
 
 /// Time for one call to the API server.
@@ -34,6 +35,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The namespace of foureyes.
     pub namespace: String,
+    /// The controller's own username.
+    pub account: String,
     /// The policies as last seen; a change puts every open request into its queue again.
     pub policies: ArcSwap<PolicySet>,
     /// Where keys are put.
@@ -50,6 +53,7 @@ impl Shared {
             events,
             clock,
             metrics,
+            account: names::Component::Controller.username_in(&namespace),
             namespace,
             policies: ArcSwap::default(),
             queues,

@@ -51,9 +51,14 @@ impl Component {
         }
     }
 
-    /// As the API server authenticates it.
+    /// As the API server authenticates it, as shipped.
     pub fn username(self) -> String {
-        format!("system:serviceaccount:{NAMESPACE}:{}", self.account())
+        self.username_in(NAMESPACE)
+    }
+
+    /// As the API server authenticates it where foureyes lives in this namespace.
+    pub fn username_in(self, namespace: &str) -> String {
+        format!("system:serviceaccount:{namespace}:{}", self.account())
     }
 }
 

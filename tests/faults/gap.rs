@@ -98,10 +98,10 @@ fn what_was_written_while_no_webhook_looked_counts_for_nothing() {
             eve: who("eve").await,
         };
         let mut uids = Vec::new();
-        for name in ["asked", "forged", "annotated", "replayed"] {
+        for name in ["asked", "forged", "annotated", "replayed", "unsaid"] {
             uids.push(claim(&people.admin, &namespace, name).await);
         }
-        let [asked_uid, forged_uid, annotated_uid, replayed_uid] = uids.try_into().unwrap();
+        let [asked_uid, forged_uid, annotated_uid, replayed_uid, unsaid_uid] = uids.try_into().unwrap();
         let path = |name: &str| claim_path(&namespace, name);
 
         // bob's own word, withdrawn again: eve keeps a copy
@@ -112,10 +112,10 @@ fn what_was_written_while_no_webhook_looked_counts_for_nothing() {
         replayed.is("Executable").await;
         people.bob.delete(&approval).await.unwrap();
         replayed.is("Pending").await;
+        let unsaid = withdrawn_annotation(&people, &path("unsaid"), &unsaid_uid).await;
         let asked = Asked::by(&people.alice, &people.admin, &request(&namespace, Some("asked"), &asked_uid)).await;
         let digest = asked.digest().await;
-        let refusal = refused("DeletionNotRequested", people.eve.tries_to_delete(&path("annotated")).await);
-        let short: String = refusal[refusal.find("=me@").unwrap() + 4..].chars().take(12).collect();
+        let short = short_digest(&people, &path("annotated")).await;
         let said: Timestamp = copy["spec"]["at"].as_str().unwrap().parse().unwrap();
         until("bob's word to be old", async || Timestamp::now().duration_since(said) > LATE).await;
 
@@ -128,6 +128,7 @@ fn what_was_written_while_no_webhook_looked_counts_for_nothing() {
             let mut born = description(&namespace, "born");
             born["metadata"]["annotations"] = annotations;
             people.eve.create(&born).await.unwrap();
+            people.eve.merge(&path("unsaid"), &json!({"metadata": {"annotations": unsaid}})).await.unwrap();
             let mut replay = copy.clone();
             replay["metadata"] = json!({"name": copy["metadata"]["name"]});
             people.eve.create(&replay).await.unwrap();
@@ -140,7 +141,7 @@ fn what_was_written_while_no_webhook_looked_counts_for_nothing() {
             replayed.now().await["status"]["signOffs"]["entries"].get(0).cloned()
         });
         assert_eq!(entry.await["counts"], false);
-        for name in ["asked", "replayed", "forged"] {
+        for name in ["asked", "replayed", "forged", "unsaid"] {
             refused("SignOffMissing", people.eve.delete(&path(name)).await);
         }
         for name in ["annotated", "born"] {
@@ -157,6 +158,24 @@ fn what_was_written_while_no_webhook_looked_counts_for_nothing() {
         asked.is("Executable").await;
         until("the deletion to be allowed", async || people.eve.tries_to_delete(&path("asked")).await.is_ok()).await;
     });
+}
+
+/// What bob annotated and took away again, for eve to put back.
+async fn withdrawn_annotation(people: &People, path: &str, uid: &str) -> Value {
+    let digest = short_digest(people, path).await;
+    people.bob.merge(path, &json!({"metadata": {"annotations": {VALUE: format!("me@{digest}")}}})).await.unwrap();
+    let opened = Asked::opened(&people.admin, uid).await;
+    opened.is("Executable").await;
+    let copy = people.eve.get(path).await.unwrap()["metadata"]["annotations"].clone();
+    people.bob.merge(path, &json!({"metadata": {"annotations": {VALUE: null}}})).await.unwrap();
+    opened.is("Pending").await;
+    json!({VALUE: copy[VALUE], RECORD: copy[RECORD]})
+}
+
+/// As the refusal shows it.
+async fn short_digest(people: &People, path: &str) -> String {
+    let refusal = refused("DeletionNotRequested", people.eve.tries_to_delete(path).await);
+    refusal[refusal.find("=me@").unwrap() + 4..].chars().take(12).collect()
 }
 
 async fn three_statements_and_none_counts(asked: &Asked) {

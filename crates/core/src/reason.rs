@@ -49,7 +49,7 @@ codes! {
     DigestStale: "The digest is missing, or is not that of the current content.", "Look again, and repeat with the current digest that the refusal shows.";
     SubjectUnknown: "The request or object named does not exist, or is another object by that name.", "See kubectl get deletionrequests, and name the current UID.";
     StatementNotYours: "Only its author may do this with a statement or a request.", "Let its author do it, or sign off Reject or Hold yourself.";
-    RequestInUse: "The deletion has begun: it can no longer be stopped or unsaid.", "Wait until it is executed.";
+    RequestInUse: "The request is still needed: its deletion has begun, or it shows that an approval by annotation was used.", "Wait until its target is gone, or until its approval deadline.";
     Immutable: "Owners, finalizers and foureyes.dev metadata of this object are not to be changed.", "Create another object instead.";
     TooManyOpen: "One author has too many open requests or sign-offs.", "Cancel or delete some that are no longer needed.";
     PolicyLoosened: "The change would loosen what protects a namespace.", "Let a member of the group foureyes:breakglass do it.";

@@ -2,10 +2,12 @@
 
 use foureyes_core::api::{DeletionRequest, Target, TargetKind};
 use foureyes_core::domain::judgement::Right;
+use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{OwnMetadata, own_metadata};
 use foureyes_core::domain::speaking::{Speaker, request_created, request_deleted, usable};
 use foureyes_core::reason::Code;
+use jiff::Timestamp;
 
 use super::Scene;
 use crate::admission::confirm::unread;
@@ -27,10 +29,10 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     let read = async {
         let may_request = scene.live.may(scene.author, Right::Request, namespace).await?;
         // Whoever may not ask is told nothing about the object.
-        let state = if may_request { target_state(scene, target).await? } else { None };
-        Ok((may_request, state, scene.live.key_ring().await?))
+        let now = if may_request { target_now(scene, target).await? } else { None };
+        Ok((may_request, now, scene.live.key_ring().await?))
     };
-    let (may_request, state, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
+    let (may_request, target_now, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
     let speaker = Speaker {
         author: scene.author,
         dry_run: scene.dry_run(),
@@ -39,7 +41,7 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
         open: scene.index.open_requests_of(&scene.author.username.to_lowercase()),
         is_controller: scene.is_controller(),
     };
-    let uid = state.as_ref().map(|state| state.uid.as_str());
+    let uid = target_now.as_ref().map(|now| now.uid.as_str());
     Ok(request_created(&speaker, &request, uid, &ring, scene.now)?.into())
 }
 
@@ -53,11 +55,11 @@ pub fn born_bare(scene: &Scene<'_>, kind: &str) -> Result<(), Refusal> {
 /// A target as it is now.
 pub struct TargetNow {
     pub uid: String,
-    pub going: bool,
+    pub going_since: Option<Timestamp>,
 }
 
 /// Reads a target live, by its name.
-pub async fn target_state(scene: &Scene<'_>, target: &Target) -> Result<Option<TargetNow>, ReadError> {
+pub async fn target_now(scene: &Scene<'_>, target: &Target) -> Result<Option<TargetNow>, ReadError> {
     let metadata = match target.kind {
         TargetKind::PersistentVolumeClaim => {
             let namespace = target.namespace.as_deref().unwrap_or_default();
@@ -65,13 +67,24 @@ pub async fn target_state(scene: &Scene<'_>, target: &Target) -> Result<Option<T
         }
         TargetKind::Namespace => scene.live.namespace(&target.name).await?.map(|namespace| namespace.metadata),
     };
-    Ok(metadata.map(|meta| TargetNow { uid: meta.uid.unwrap_or_default(), going: meta.deletion_timestamp.is_some() }))
+    Ok(metadata.map(|meta| TargetNow {
+        uid: meta.uid.unwrap_or_default(),
+        going_since: meta.deletion_timestamp.map(|time| time.0),
+    }))
+}
+
+/// Whether exactly this target is there, or being deleted.
+pub async fn state(scene: &Scene<'_>, target: &Target) -> Result<TargetState, Refusal> {
+    let now = target_now(scene, target).await.map_err(|error| unread(&error))?;
+    Ok(match now.filter(|now| now.uid == target.uid) {
+        None => TargetState::Gone,
+        Some(now) => now.going_since.map_or(TargetState::Live, TargetState::Going),
+    })
 }
 
 /// Whether exactly this target is being deleted.
 pub async fn is_going(scene: &Scene<'_>, target: &Target) -> Result<bool, Refusal> {
-    let state = target_state(scene, target).await.map_err(|error| unread(&error))?;
-    Ok(state.is_some_and(|state| state.uid == target.uid && state.going))
+    Ok(matches!(state(scene, target).await?, TargetState::Going(_)))
 }
 
 /// The schema keeps the spec as it was; owners, finalizers and our own metadata are kept here.
@@ -97,5 +110,5 @@ pub async fn deleted(scene: &Scene<'_>) -> Verdict {
         open: 0,
         is_controller: scene.is_controller(),
     };
-    Ok(request_deleted(&speaker, &request, is_going(scene, &request.spec.target).await?)?.into())
+    Ok(request_deleted(&speaker, &request, state(scene, &request.spec.target).await?, scene.now)?.into())
 }

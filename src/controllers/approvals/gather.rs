@@ -3,8 +3,9 @@
 use foureyes_core::api::{DeletionRequest, TargetKind};
 use foureyes_core::domain::deletion::{Governance, govern_claim, scope};
 use foureyes_core::domain::inventory::Claim;
+use foureyes_core::domain::judgement::person_asking;
 use foureyes_core::domain::policy::Effective;
-use foureyes_core::domain::statement::ApprovalRecord;
+use foureyes_core::domain::statement::{ApprovalRecord, prove_requester};
 use k8s_openapi::api::core::v1::Namespace;
 
 use crate::cluster::live::namespace_record;
@@ -15,7 +16,7 @@ use crate::controllers::error::ReconcileError;
 pub struct Facts {
     pub record: ApprovalRecord,
     pub effective: Effective,
-    /// Every request there is about this object.
+    /// Every request about this object that no person asked for: those take an approval by annotation in.
     pub requests: Vec<DeletionRequest>,
 }
 
@@ -37,7 +38,10 @@ pub async fn gather(context: &Shared, key: &ObjectKey) -> Result<Option<Facts>, 
     // One that does not prove is the guard's to refuse, and nobody's to act on.
     let Ok(record) = ApprovalRecord::prove(&ring, record, uid) else { return Ok(None) };
     let Some(effective) = governed(context, &namespace, claim.as_ref()) else { return Ok(None) };
-    let requests = context.live.requests_about(uid).await?;
+    let mut requests = context.live.requests_about(uid).await?;
+    let policies = context.policies.load();
+    let identities = &policies.floor().identities;
+    requests.retain(|request| person_asking(prove_requester(&ring, request).ok(), identities).is_none());
     Ok(Some(Facts { record, effective, requests }))
 }
 

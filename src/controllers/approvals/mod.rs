@@ -31,7 +31,8 @@ pub async fn reconcile(context: Context, key: ObjectKey) -> Result<Next, Reconci
                 occasion: &facts.record.at.0.to_string(),
                 reason: format!("opened for the approval by annotation of {}", facts.record.author.username),
             };
-            opening.open(&context).await?;
+            let name = opening.name_now(&context).await?;
+            opening.open(&context, &name).await?;
         }
     }
     Ok(Next::Wait)

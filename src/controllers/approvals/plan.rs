@@ -1,7 +1,6 @@
 //! Whether a request is opened for an approval by annotation.
 
 use foureyes_core::api::{DeletionRequest, Phase};
-use foureyes_core::domain::judgement::ANNOTATION;
 use foureyes_core::domain::statement::ApprovalRecord;
 use jiff::Timestamp;
 
@@ -35,10 +34,8 @@ pub fn decide(facts: &Facts, now: Timestamp) -> Decision {
 }
 
 fn took_in(request: &DeletionRequest, record: &ApprovalRecord) -> bool {
-    let sign_offs = request.status.as_ref().and_then(|status| status.sign_offs.as_ref());
-    sign_offs.is_some_and(|sign_offs| {
-        sign_offs.entries.iter().any(|entry| entry.name == ANNOTATION && entry.at.as_ref() == Some(&record.at))
-    })
+    let seen = request.status.as_ref().and_then(|status| status.annotation.as_ref());
+    seen.is_some_and(|seen| record.at <= seen.at)
 }
 
 #[cfg(test)]
@@ -70,8 +67,7 @@ mod tests {
     }
 
     fn ended(at: &str) -> Value {
-        let entry = json!({"name": "annotation", "says": "Approve", "author": "bob", "at": at, "counts": true});
-        json!({"phase": "Executed", "signOffs": {"required": 2, "granted": 1, "text": "1/2", "entries": [entry]}})
+        json!({"phase": "Expired", "annotation": {"at": at}})
     }
 
     #[rstest]

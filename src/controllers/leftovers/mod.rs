@@ -94,10 +94,10 @@ async fn look_after(
         None => "opened for a claim that stays behind; its namespace was deleted without a request".to_owned(),
     };
     let opening = Opening { target, occasion, reason };
-    let name = opening.name();
-    if plan::is_looked_after(&context.live.requests_about(&claim.uid).await?, &name) {
+    if plan::is_looked_after(&context.live.requests_about(&claim.uid).await?, &opening, &context.account) {
         return Ok(());
     }
+    let name = opening.name_now(context).await?;
     // Said first: what is said twice is one event, and the process may end in between.
     if let Some(root) = root {
         let note = format!("{text} stays behind, it was not signed off; DeletionRequest {name} is opened for it");
@@ -106,6 +106,5 @@ async fn look_after(
             tracing::warn!(class = error.class(), %error, "an event could not be written");
         }
     }
-    opening.open(context).await?;
-    Ok(())
+    opening.open(context, &name).await
 }

@@ -4,6 +4,8 @@ use foureyes_core::api::{DeletionRequest, Phase};
 use foureyes_core::domain::inventory::{ApprovedItems, Inventory, InventoryError};
 use jiff::Timestamp;
 
+use crate::controllers::opening::Opening;
+
 /// What the names of requests for leftovers are made from: one for each claim, ever.
 pub const OCCASION: &str = "leftover";
 
@@ -23,11 +25,14 @@ pub fn is_covered(
     Ok(false)
 }
 
-/// Whether somebody can already sign off what is left, or could: a request that was opened for it once and has ended is
-/// not opened again.
-pub fn is_looked_after(requests: &[DeletionRequest], name: &str) -> bool {
-    let named = |request: &DeletionRequest| request.metadata.name.as_deref() == Some(name);
-    requests.iter().any(|request| named(request) || !phase(request).is_ended())
+/// Whether somebody can already sign off what is left, or could: a request that was opened for it once, under one of
+/// these names by this account, and has ended is not opened again.
+pub fn is_looked_after(requests: &[DeletionRequest], opening: &Opening<'_>, account: &str) -> bool {
+    let names: Vec<String> = opening.names().collect();
+    let opened = |request: &DeletionRequest| {
+        request.metadata.name.as_ref().is_some_and(|name| names.contains(name)) && opening.is_it(request, account)
+    };
+    requests.iter().any(|request| opened(request) || !phase(request).is_ended())
 }
 
 /// The request under which the namespace went, or else any about it.
@@ -106,8 +111,21 @@ mod tests {
 
     #[test]
     fn a_request_is_opened_once() {
-        assert!(is_looked_after(&[request("Pending")], "another"));
-        assert!(is_looked_after(&[request("Rejected")], "one"));
-        assert!(!is_looked_after(&[request("Rejected")], "another"));
+        let opening = |uid: &str| {
+            let target = json!({"apiVersion": "v1", "kind": "Namespace", "name": "shop", "uid": uid});
+            let target = serde_json::from_value(target).unwrap();
+            Opening { target, occasion: OCCASION, reason: String::new() }
+        };
+        let asked = |phase: &str, author: &str| {
+            let mut asked = request(phase);
+            asked.metadata.name = opening("u").names().nth(1);
+            let requester = json!({"username": author, "at": "2026-11-23T10:00:00Z"});
+            asked.spec.requester = Some(serde_json::from_value(requester).unwrap());
+            asked
+        };
+        assert!(is_looked_after(&[asked("Pending", "mallory")], &opening("u"), "us"));
+        assert!(is_looked_after(&[asked("Rejected", "us")], &opening("u"), "us"));
+        assert!(!is_looked_after(&[asked("Rejected", "mallory")], &opening("u"), "us"));
+        assert!(!is_looked_after(&[asked("Rejected", "us")], &opening("another"), "us"));
     }
 }

@@ -187,6 +187,10 @@ pub struct DeletionRequestStatus {
     pub inventory: Option<InventoryStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_offs: Option<SignOffSummary>,
+    /// The newest approval by annotation that was seen. Older ones, and this one once it was withdrawn, count no more,
+    /// whoever puts their record back (I 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotation: Option<SeenAnnotation>,
     /// Until when it can be signed off; after that it is Expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_deadline: Option<Time>,
@@ -257,6 +261,17 @@ pub struct ListedItem {
     /// Capacity, for reading only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
+}
+
+/// An approval by annotation, as it was seen on the target.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenAnnotation {
+    /// When it was made.
+    pub at: Time,
+    /// True once it was seen gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 /// How the sign-offs stand.

@@ -10,7 +10,7 @@ pub use author::{Author, Requester};
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
     DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, PolicyRef,
-    SignOffEntry, SignOffSummary, Target, TargetKind, is_name,
+    SeenAnnotation, SignOffEntry, SignOffSummary, Target, TargetKind, is_name,
 };
 pub use safety_policy::{
     Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,

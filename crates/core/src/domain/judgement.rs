@@ -150,14 +150,19 @@ const fn needed(says: Says) -> Option<Right> {
     }
 }
 
+/// The requester, if that is a person.
+pub fn person_asking<'a>(requester: Option<&'a Author>, identities: &Identities) -> Option<&'a Author> {
+    requester.filter(|author| classify(author, identities) == ActorKind::Person)
+}
+
 /// Applies the rule.
 pub fn judge(case: &Case<'_>) -> Judgement {
+    let human = person_asking(case.requester, case.identities);
     let mut statements: Vec<Spoken> = case.sign_offs.iter().map(|sign_off| spoken(case, sign_off)).collect();
-    statements.extend(case.record.map(|record| spoken_by_annotation(case, record)));
+    statements.extend(case.record.map(|record| spoken_by_annotation(case, record, human)));
     statements.retain(|spoken| case.as_of.is_none_or(|as_of| spoken.at.is_none_or(|at| at <= as_of)));
     statements.sort_by(|one, other| (one.at, &one.name).cmp(&(other.at, &other.name)));
 
-    let human = case.requester.filter(|author| classify(author, case.identities) == ActorKind::Person);
     let required = if human.is_some() { case.min_approvals } else { case.min_approvals.max(WITHOUT_A_PERSON) };
     let mut judgement = Judgement {
         required,
@@ -217,19 +222,31 @@ fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
     }
 }
 
-fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord) -> Spoken {
+/// The annotation names no request: it is one approval of the request that is opened for it, which no person asked for.
+fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord, human: Option<&Author>) -> Spoken {
     // The annotation precedes its request, so it names the inventory alone.
     let current = !record.digest.is_empty() && record.digest == short(case.inventory_digest);
     // It may precede its request, but by no more than the clock that a request has.
     let created = case.request.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
     let too_old = created.duration_since(record.at.0) > case.approval_deadline.duration_since(created);
+    let seen = case.request.status.as_ref().and_then(|status| status.annotation.as_ref());
+    let taken_back = seen.is_some_and(|seen| record.at < seen.at || record.at == seen.at && seen.withdrawn);
+    let unproven = if human.is_some() {
+        Some("a person asked for this; it counts for the request that is opened for it")
+    } else if taken_back {
+        Some("it was withdrawn")
+    } else if too_old {
+        Some("it is older than a request may wait")
+    } else {
+        None
+    };
     Spoken {
         name: ANNOTATION.to_owned(),
         says: Says::Approve,
         author: Some(record.author.clone()),
         at: Some(record.at.0),
         digest: current.then(|| case.subject_digest.to_owned()),
-        unproven: too_old.then_some("it is older than a request may wait"),
+        unproven,
     }
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
     Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, Says,
-    SignOff, SignOffEntry, SignOffSummary, TargetKind,
+    SeenAnnotation, SignOff, SignOffEntry, SignOffSummary, TargetKind,
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
@@ -79,6 +79,7 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     }
     let mut status = before.clone();
     describe(observed, &mut status)?;
+    status.annotation = seen_annotation(observed, before.annotation.as_ref());
     let judgement = settle_inventory(observed, &mut status)?;
     let outcome = phase(observed, &before, &mut status, &judgement, now);
     status.phase = Some(outcome.phase);
@@ -112,6 +113,23 @@ fn describe(observed: &Observed<'_>, status: &mut DeletionRequestStatus) -> Resu
 
 fn proven<'a>(observed: &Observed<'a>) -> Option<&'a Author> {
     prove_requester(observed.ring, observed.request).ok()
+}
+
+/// The newest approval by annotation, and whether it is still there. What goes with its object was not withdrawn.
+fn seen_annotation(observed: &Observed<'_>, before: Option<&SeenAnnotation>) -> Option<SeenAnnotation> {
+    match (observed.record, before) {
+        (Some(record), before) if before.is_none_or(|before| record.at > before.at) => {
+            Some(SeenAnnotation { at: record.at.clone(), withdrawn: false })
+        }
+        (None, Some(before)) if observed.target == TargetState::Live => {
+            Some(SeenAnnotation { withdrawn: true, ..before.clone() })
+        }
+        // An older record in the place of the newest: that one was withdrawn, too.
+        (Some(record), Some(before)) if record.at < before.at => {
+            Some(SeenAnnotation { withdrawn: true, ..before.clone() })
+        }
+        (_, before) => before.cloned(),
+    }
 }
 
 /// Takes the inventory while it is not frozen, judges the sign-offs, and freezes at the first that counts.

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Author, DeletionRequest, Identities, Phase, Says, SignOff, Target};
 use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
+use crate::domain::lifecycle::TargetState;
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
@@ -258,15 +259,27 @@ fn is_same_account(one: &Author, other: &Author) -> bool {
 }
 
 /// A request is deleted.
-pub fn request_deleted(speaker: &Speaker<'_>, request: &DeletionRequest, target_going: bool) -> Result<Proof, Refusal> {
+pub fn request_deleted(
+    speaker: &Speaker<'_>,
+    request: &DeletionRequest,
+    target: TargetState,
+    now: Timestamp,
+) -> Result<Proof, Refusal> {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let refuse = |code, why: String| {
         Refusal::new(code, format!("DeletionRequest {name} was not deleted: {why}"))
             .next("See how it stands with:", ready::show(name))
     };
-    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-    if phase == Phase::Executing || target_going {
+    let status = request.status.as_ref();
+    let phase = status.and_then(|status| status.phase).unwrap_or_default();
+    if phase == Phase::Executing || matches!(target, TargetState::Going(_)) {
         return Err(refuse(Code::RequestInUse, "its target is being deleted on its strength".to_owned()));
+    }
+    // Without it nobody could tell that the annotation was used; a new request would take it in once more.
+    let spent = status.filter(|status| status.annotation.is_some() && target == TargetState::Live);
+    if let Some(until) = spent.and_then(|status| status.approval_deadline.as_ref()).filter(|until| now <= until.0) {
+        let why = format!("until {} it shows that the approval by annotation was used", until.0);
+        return Err(refuse(Code::RequestInUse, why));
     }
     if phase.is_ended() {
         return if speaker.may_request || speaker.may_approve {

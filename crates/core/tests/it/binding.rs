@@ -169,10 +169,43 @@ fn the_annotation_is_good_for_its_object_and_its_inventory() {
 #[test]
 fn an_annotation_older_than_a_request_may_wait_counts_for_no_new_request() {
     for (second, counts) in [(-14 * DAY, true), (-14 * DAY - 1, false), (-400 * DAY, false)] {
-        let mut scene = Scene::of_claim(Some(&named("alice")));
+        let mut scene = Scene::of_claim(None);
         scene.annotates(&named("bob"), second);
         assert_eq!(scene.judged().suffices(), counts, "{second}");
     }
+}
+
+#[test]
+fn an_annotation_counts_for_no_request_that_a_person_made() {
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.annotates(&named("bob"), 10);
+    let judged = scene.judged();
+    assert!(!judged.suffices() && judged.entries[0].because.as_deref().unwrap().contains("a person asked"));
+}
+
+#[test]
+fn an_annotation_that_was_seen_gone_counts_no_more_whoever_puts_its_record_back() {
+    let mut scene = Scene::of_claim(None);
+    scene.annotates(&named("bob"), 10);
+    let made = scene.record.clone();
+    scene.reconciled(TargetState::Live, 60);
+    assert!(scene.confirmed(&named("eve"), 90).is_ok());
+    scene.record = None;
+    scene.reconciled(TargetState::Live, 100);
+    scene.record.clone_from(&made);
+    // At once, and after the controller has looked again.
+    for second in [110, 120] {
+        assert_eq!(scene.confirmed(&named("eve"), second).unwrap_err().code, Code::SignOffMissing);
+        scene.reconciled(TargetState::Live, second);
+    }
+    // Whoever has looked again approves again; the older one counts no more after that either.
+    scene.annotates(&named("bob"), 200);
+    scene.reconciled(TargetState::Live, 210);
+    assert!(scene.confirmed(&named("eve"), 220).is_ok());
+    scene.record = made;
+    assert_eq!(scene.confirmed(&named("eve"), 230).unwrap_err().code, Code::SignOffMissing);
+    scene.reconciled(TargetState::Live, 240);
+    assert_eq!(scene.confirmed(&named("eve"), 250).unwrap_err().code, Code::SignOffMissing);
 }
 
 #[test]

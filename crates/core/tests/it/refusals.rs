@@ -103,8 +103,8 @@ fn statements(author: &Author, request_name: &str, says: Says) -> Vec<Refusal> {
     }
     let mallory = Knowledge { may_approve: false, may_request: false, ..Knowledge::of(&named("mallory")) };
     refusals.extend(sign_off_deleted(&mallory.author, false, &made, Some(&scene.request), false).err());
-    refusals.extend(request_deleted(&mallory.speaker(), &scene.request, false).err());
-    refusals.extend(request_deleted(&mallory.speaker(), &scene.request, true).err());
+    refusals.extend(request_deleted(&mallory.speaker(), &scene.request, TargetState::Live, at(2)).err());
+    refusals.extend(request_deleted(&mallory.speaker(), &scene.request, TargetState::Going(at(2)), at(2)).err());
     refusals
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use foureyes_core::api::{Author, DeletionRequestStatus, Phase, Says};
+use foureyes_core::api::{Author, DeletionRequestStatus, Phase, Says, SeenAnnotation};
 use foureyes_core::digest::short;
 use foureyes_core::domain::inventory::Inventory;
 use foureyes_core::domain::lifecycle::TargetState;
@@ -89,6 +89,8 @@ pub struct Scenario {
     pub requester: Option<Actor>,
     pub statements: Vec<Statement>,
     pub annotation: Option<Statement>,
+    /// The newest annotation that the controller had seen, and whether it had seen it gone.
+    pub seen: Option<(i64, bool)>,
     pub without_rights: BTreeSet<Actor>,
     pub min: u32,
     /// Claims that were approved and those that are there now; the target is claim 1 or the namespace.
@@ -122,6 +124,14 @@ fn annotation() -> impl Strategy<Value = Statement> {
     (actor(), second, flaw).prop_map(|(by, second, flaw)| Statement { by, says: Says::Approve, second, flaw })
 }
 
+/// What was seen of it: nothing, an earlier one, itself, or a later one.
+fn seen(annotation: Option<Statement>) -> impl Strategy<Value = (Option<Statement>, Option<(i64, bool)>)> {
+    let second = annotation.map_or(0, |statement| statement.second);
+    let at = prop_oneof![1 => Just(second - 1), 2 => Just(second), 1 => Just(second + 1)];
+    let seen = proptest::option::of((at, any::<bool>()));
+    seen.prop_map(move |seen| (annotation, seen))
+}
+
 fn mostly(chance: u32, value: bool) -> impl Strategy<Value = bool> {
     prop_oneof![chance => Just(value), 1 => Just(!value)]
 }
@@ -130,7 +140,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let people = (
         proptest::option::weighted(0.7, actor()),
         proptest::collection::vec(statement(), 0..5),
-        proptest::option::weighted(0.2, annotation()),
+        proptest::option::weighted(0.3, annotation()).prop_flat_map(seen),
         proptest::collection::btree_set(actor(), 0..2),
         prop_oneof![4 => Just(1_u32), 2 => Just(2), 1 => Just(3)],
     );
@@ -154,7 +164,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
         actor(),
     );
     (people, content, clocks).prop_map(|(people, content, clocks)| {
-        let (requester, statements, annotation, without_rights, min) = people;
+        let (requester, statements, (annotation, seen), without_rights, min) = people;
         let (approved, gone, added, frozen, same_target, same_digest) = content;
         let (phase, usable_from, valid_until, now, executor) = clocks;
         let mut live = approved.clone();
@@ -169,6 +179,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
             requester,
             statements,
             annotation,
+            seen,
             without_rights,
             min,
             approved,
@@ -205,6 +216,7 @@ impl Scenario {
             inventory: Some(taken),
             usable_from: self.usable_from.map(time),
             valid_until: self.valid_until.map(time),
+            annotation: self.seen.map(|(at, withdrawn)| SeenAnnotation { at: time(at), withdrawn }),
             ..DeletionRequestStatus::default()
         });
         scene.live = numbers(&self.approved);
@@ -319,6 +331,8 @@ fn agreed(scenario: &Scenario, since: Option<i64>) -> bool {
         let counts = by.is_person()
             && by.human() != requester
             && statement.flaw == Flaw::None
+            && !scenario.requester.is_some_and(Actor::is_person)
+            && scenario.seen.is_none_or(|(at, gone)| statement.second > at || statement.second == at && !gone)
             && statement.second >= -APPROVAL_CLOCK
             && may(by);
         approving.extend(by.human().filter(|_| counts));

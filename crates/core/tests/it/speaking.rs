@@ -13,8 +13,8 @@ use foureyes_core::domain::statement::ApprovalRecord;
 use rstest::rstest;
 
 use crate::support::{
-    Scene, at, claim_target, identities, named, namespace_target, record, request, ring, sign_off, subject_of, uid,
-    with_email,
+    DAY, Scene, at, claim_target, identities, named, namespace_target, record, request, ring, sign_off, subject_of,
+    uid, with_email,
 };
 
 /// What is known about somebody who may do everything, before a case takes something away.
@@ -296,7 +296,8 @@ fn clearing(author: &Author, phase: Phase, rights: bool, target_going: bool) -> 
     let mut made = request("del-1", claim_target(), Some(&named("alice")));
     made.status = Some(foureyes_core::api::DeletionRequestStatus { phase: Some(phase), ..Default::default() });
     let known = Knowledge { may_request: rights, may_approve: rights, ..Knowledge::of(author) };
-    verdict(request_deleted(&known.speaker(), &made, target_going))
+    let target = if target_going { TargetState::Going(at(0)) } else { TargetState::Live };
+    verdict(request_deleted(&known.speaker(), &made, target, at(1)))
 }
 
 #[test]
@@ -313,6 +314,19 @@ fn who_may_delete_a_request() {
         assert_eq!(clearing(&bob, phase, false, false), "RightMissing");
         assert_eq!(clearing(&alice, phase, false, false), "RightMissing");
     }
+}
+
+#[test]
+fn a_request_that_used_an_annotation_stays_while_the_annotation_could_be_used_again() {
+    let mut scene = Scene::of_claim(None);
+    scene.annotates(&named("bob"), 10);
+    scene.reconciled(TargetState::Live, 60);
+    scene.request.status.as_mut().unwrap().phase = Some(Phase::Expired);
+    let carol = Knowledge::of(&named("carol"));
+    let clearing = |target, second| verdict(request_deleted(&carol.speaker(), &scene.request, target, at(second)));
+    assert_eq!(clearing(TargetState::Live, 14 * DAY), "RequestInUse");
+    assert_eq!(clearing(TargetState::Live, 14 * DAY + 1), "ok");
+    assert_eq!(clearing(TargetState::Gone, 70), "ok");
 }
 
 /// The annotation as bob writes it, after a change of what is known, its value and its record.

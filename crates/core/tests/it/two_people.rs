@@ -117,8 +117,10 @@ const TABLE: &[(&str, &str, &str, u32, &str)] = &[
     ("-", "@bob bob/", "argocd", 1, ANOTHER),
     ("-", "@bob carol", "argocd", 1, GOES),
     ("-", "@bob carol", "bob", 1, GOES),
-    ("alice", "@bob", "alice", 1, GOES),
-    ("alice", "@bob", "argocd", 1, GOES),
+    // It is an approval of that request alone, not of one that a person made.
+    ("alice", "@bob", "alice", 1, MISSING),
+    ("alice", "@bob", "argocd", 1, MISSING),
+    ("alice", "@bob carol", "argocd", 1, GOES),
     ("alice", "@alice", "bob", 1, MISSING),
     ("alice", "@alice/", "bob", 1, MISSING),
     // More approvals, when a policy wants them.
@@ -127,7 +129,7 @@ const TABLE: &[(&str, &str, &str, u32, &str)] = &[
     ("alice", "bob admin argocd", "carol", 2, MISSING),
     ("alice", "bob carol", "alice", 2, GOES),
     ("alice", "bob carol", "argocd", 2, GOES),
-    ("alice", "@bob carol", "argocd", 2, GOES),
+    ("alice", "@bob carol", "argocd", 2, MISSING),
     ("argocd", "bob", "carol", 2, MISSING),
     ("argocd", "bob carol", "argocd", 2, GOES),
     ("-", "@bob", "alice", 2, MISSING),
