@@ -10,8 +10,8 @@ use crate::support::objects::{
 use crate::support::requests::{delete_claim, stays};
 use crate::support::spelling::{self, Spelling};
 use crate::support::{
-    Who, account, acting, claim, decisions, denied, exists, field, me, non_production, paste, production, succeeds,
-    succeeds_with, wait_gone, went,
+    Who, account, acting, claim, decisions, denied, exists, field, me, non_production, paste, production,
+    storage_operator, storekeeper, succeeds, succeeds_with, wait_gone, went,
 };
 
 fn delete(who: &Who, namespace: &str) -> foureyes_testbed::Output {
@@ -112,12 +112,12 @@ fn signed_off_it_goes_with_exactly_what_was_signed_off() {
     me("alice").cannot("RequestInUse", &["delete", "deletionrequest", &asked.name]);
     went(&delete(&me("eve"), &namespace));
     // whoever finishes it
-    let finished = delete_claim(&me("carol"), &namespace, "kept");
+    let finished = delete_claim(&storekeeper(), &namespace, "kept");
     assert!(finished.ok() || finished.text().contains("NotFound"), "{}", finished.text());
     wait_gone(&namespace, "pvc", "data");
     assert_eq!(asked.field("{.status.phase}"), "Executing");
     let none = json!({"metadata": {"finalizers": null}});
-    went(&spelling::claim(&namespace, "kept").change(&me("argocd"), Spelling::Merge, &none, &[]));
+    went(&spelling::claim(&namespace, "kept").change(&storage_operator(), Spelling::Merge, &none, &[]));
     within(LONG, "the namespace to be gone", || !exists("", "namespace", &namespace));
     for volume in &volumes {
         wait_gone("", "pv", volume);
@@ -250,7 +250,7 @@ fn a_namespace_approved_by_annotation_goes_by_another_person() {
     denied("RequestInUse", &annotate("foureyes.dev/approved-by-"));
     denied("RequestInUse", &me("admin").kubectl(&["annotate", "namespace", &namespace, "foureyes.dev/approved-by-"]));
     let none = json!({"metadata": {"finalizers": null}});
-    went(&spelling::claim(&namespace, "data").change(&me("argocd"), Spelling::Merge, &none, &[]));
+    went(&spelling::claim(&namespace, "data").change(&storage_operator(), Spelling::Merge, &none, &[]));
     within(LONG, "the namespace to be gone", || !exists("", "namespace", &namespace));
 }
 

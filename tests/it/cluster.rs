@@ -21,6 +21,7 @@ fn a_deployment_becomes_available() {
 
 #[test]
 fn people_are_who_they_say_with_the_rights_of_the_story() {
+    let namespace = production("rights");
     for (person, verb, object, may) in [
         ("alice", "delete", "persistentvolumeclaims", true),
         ("alice", "delete", "namespaces", false),
@@ -38,7 +39,18 @@ fn people_are_who_they_say_with_the_rights_of_the_story() {
     ] {
         let (object, subresource) = object.split_once('/').unwrap_or((object, ""));
         let subresource = format!("--subresource={subresource}");
-        let answer = kubectl(person, &["auth", "can-i", verb, object, &subresource]);
+        let answer = kubectl(person, &["-n", &namespace, "auth", "can-i", verb, object, &subresource]);
         assert_eq!(answer.stdout.trim() == "yes", may, "{person} {verb} {object} {subresource}");
+    }
+    // what would make any of them a controller, or the keeper of the keys
+    for person in ["alice", "bob", "carol", "dave", "eve", "argocd"] {
+        for namespace in ["kube-system", "foureyes-system"] {
+            for (verb, object) in
+                [("impersonate", "serviceaccounts"), ("create", "serviceaccounts/token"), ("get", "secrets")]
+            {
+                let answer = kubectl(person, &["-n", namespace, "auth", "can-i", verb, object]);
+                assert_eq!(answer.stdout.trim(), "no", "{person} {verb} {object} in {namespace}");
+            }
+        }
     }
 }

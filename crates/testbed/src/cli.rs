@@ -159,7 +159,8 @@ The cluster runs. Try:
   kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop delete pvc reports
 
 Kubeconfigs in target/cluster: admin; alice and bob may request and approve, carol may request,
-dave answers emergencies, eve may edit and delete, argocd is a machine. Logs: target/cluster/logs.
+dave answers emergencies, eve may edit and delete, argocd is a machine.
+They edit in shop and old-shop; elsewhere they look. Logs: target/cluster/logs.
 `make demo` plays the whole story; `make down` stops everything."
         .to_owned()
 }

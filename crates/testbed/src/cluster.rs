@@ -185,7 +185,7 @@ impl Cluster {
         Ok(token.success(&format!("kubectl {}", args.join(" ")))?.trim().to_owned())
     }
 
-    /// A new namespace whose name begins with `prefix`, ready for pods; its name.
+    /// A new namespace whose name begins with `prefix`, where people may edit, ready for pods; its name.
     pub fn namespace(&self, prefix: &str, environment: Environment) -> Result<String> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{number}");
@@ -196,6 +196,7 @@ impl Cluster {
         self.apply(&format!(
             r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{name}","labels":{label}}}}}"#
         ))?;
+        people::admit(self, &name)?;
         wait_for("the namespace's ServiceAccount", START, || self.has_account(&name))?;
         Ok(name)
     }

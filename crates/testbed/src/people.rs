@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::kubeconfig::{self, Credential};
 
 const PEOPLE: &str = include_str!("../assets/people.yaml");
+const EDIT: &str = include_str!("../assets/edit.yaml");
 
 /// People are client certificates: the common name is the user, the organisation its group.
 pub const USERS: [User; 6] = [
@@ -29,6 +30,12 @@ pub fn bind(cluster: &Cluster) -> Result<()> {
     cluster.apply(PEOPLE)?;
     let token = cluster.token(ARGOCD, ARGOCD)?;
     write_token(cluster, &cluster.layout().person(ARGOCD), ARGOCD, token)
+}
+
+/// Lets them edit in a namespace.
+pub fn admit(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let args = ["-n", namespace, "apply", "-f", "-"];
+    cluster.kubectl_with("admin", &args, Some(EDIT))?.success(&format!("kubectl {}", args.join(" "))).map(drop)
 }
 
 /// Writes a kubeconfig that holds one ServiceAccount's token and nothing else.

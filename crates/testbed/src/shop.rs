@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::error::Result;
+use crate::people;
 use crate::wait::wait_until;
 
 const SHOP: &str = include_str!("../assets/shop.yaml");
@@ -27,7 +28,8 @@ pub fn open_old(cluster: &Cluster) -> Result<()> {
 /// A namespace that is still going takes nothing new.
 fn create(cluster: &Cluster, namespace: &str, manifests: &str) -> Result<()> {
     let what = format!("the namespace {namespace} to be free");
-    wait_until(&what, LIMIT, || cluster.apply(manifests).is_ok())
+    wait_until(&what, LIMIT, || cluster.apply(manifests).is_ok())?;
+    people::admit(cluster, namespace)
 }
 
 fn settle(cluster: &Cluster, namespace: &str) -> Result<()> {

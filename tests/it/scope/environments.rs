@@ -6,8 +6,8 @@ use crate::support::floor::add_to_floor;
 use crate::support::requests::{delete_claim, deletes_claim, stays};
 use crate::support::spelling::{OF_NAMESPACES, Spelling, arrange, namespace};
 use crate::support::{
-    PATIENCE, account, claim, denied, denied_in_words, field, me, non_production, production, responder, wait_gone,
-    went,
+    PATIENCE, account, claim, denied, denied_in_words, field, me, non_production, production, responder, storekeeper,
+    wait_gone, went,
 };
 
 const LABEL: &str = "foureyes.dev/environment";
@@ -123,7 +123,7 @@ fn rules_over_other_labels_say_what_is_production_and_are_kept() {
     let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": born, "labels": {&key: "dev"}}});
     me("admin").creates(&place);
     claim(&born, "data");
-    went(&delete_claim(&me("eve"), &born, "data"));
+    went(&delete_claim(&storekeeper(), &born, "data"));
     wait_gone(&born, "pvc", "data");
     // towards production is free here too, and final
     arrange(&namespace(&born), &json!({"metadata": {"labels": {&key: null}}}));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use foureyes_testbed::{Cluster, Environment, Output, wait_for};
 
-pub use who::{Who, account, acting, denied, denied_in_words, me, responder, went};
+pub use who::{Who, account, acting, denied, denied_in_words, me, responder, storage_operator, storekeeper, went};
 
 /// How long a test waits for what the cluster does in its own time.
 pub const PATIENCE: Duration = Duration::from_secs(60);

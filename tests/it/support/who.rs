@@ -1,5 +1,7 @@
 //! Who does something: one of the people with their own kubeconfig, or somebody whom the admin impersonates.
 
+use std::sync::Once;
+
 use foureyes_testbed::Output;
 use serde_json::Value;
 
@@ -30,6 +32,29 @@ pub fn account(namespace: &str, name: &str) -> Who {
 /// Somebody of the break-glass group, with the rights that it ships with.
 pub fn responder() -> Who {
     acting("dave", &["foureyes:breakglass"])
+}
+
+/// A person of the storage team, who may change and delete claims everywhere: where a namespace is going, the bindings
+/// of everybody else go with it.
+pub fn storekeeper() -> Who {
+    everywhere();
+    acting("paula", &[])
+}
+
+/// The machine of the storage team, with the same rights.
+pub fn storage_operator() -> Who {
+    everywhere();
+    account("storage", "operator")
+}
+
+fn everywhere() {
+    static BOUND: Once = Once::new();
+    BOUND.call_once(|| {
+        let rights = ["--verb=get,list,patch,update,delete", "--resource=persistentvolumeclaims"];
+        me("admin").does(&[&["create", "clusterrole", "storage"], &rights[..]].concat());
+        let who = ["--clusterrole=storage", "--user=paula", "--serviceaccount=storage:operator"];
+        me("admin").does(&[&["create", "clusterrolebinding", "storage"], &who[..]].concat());
+    });
 }
 
 impl Who {
