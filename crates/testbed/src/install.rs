@@ -147,8 +147,8 @@ fn foureyes(cluster: &Cluster, name: &str, account: &str, args: &[&str]) -> Resu
         // Read by nobody: a rebuilt program is another definition, so that it replaces the one that runs.
         ("FOUREYES_BUILD".to_owned(), build_time(&program)?),
     ]);
-    if let Ok(filter) = std::env::var("RUST_LOG") {
-        env.insert("RUST_LOG".into(), filter);
+    if let Ok(filter) = std::env::var("FOUREYES_LOG") {
+        env.insert("FOUREYES_LOG".into(), filter);
     }
     Ok(Process { name: name.to_owned(), program, args: args.iter().map(|arg| (*arg).to_owned()).collect(), env })
 }

@@ -318,11 +318,13 @@ fn summarise(
     let to_i32 = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let required = i32::try_from(judgement.required).unwrap_or(i32::MAX);
     let granted = to_i32(judgement.counted.len());
+    use ConditionReason::{OnHold, WaitingForSecondPerson, WaitingForSignOff};
+    let waits_for_people = matches!(outcome.reason, WaitingForSignOff | WaitingForSecondPerson | OnHold);
     status.sign_offs = Some(SignOffSummary {
         required,
         granted,
         text: format!("{granted}/{required}"),
-        missing: if outcome.phase.is_ended() { Vec::new() } else { outcome.waiting_for.iter().cloned().collect() },
+        missing: outcome.waiting_for.iter().filter(|_| waits_for_people).cloned().collect(),
         entries: judgement.entries.iter().take(LISTED_SIGN_OFFS).cloned().collect(),
     });
     // Who signed off stays on record: with the target an approval by annotation on it is gone, too.

@@ -207,10 +207,14 @@ fn the_status_says_that_another_person_is_awaited() {
     scene.approves(&identity("bob"), 10);
     let plan = scene.reconciled(TargetState::Live, 60);
     assert_eq!(plan.status.waiting_for.as_deref(), Some("deletion by another person, or one more sign-off"));
-    assert_eq!(plan.status.sign_offs.unwrap().text, "1/2");
+    let sign_offs = plan.status.sign_offs.unwrap();
+    assert_eq!(sign_offs.text, "1/2");
+    assert_eq!(sign_offs.missing, ["deletion by another person, or one more sign-off"]);
     let refusal = scene.confirmed(&identity("bob"), 90).unwrap_err();
     assert_eq!(refusal.code, Code::SecondPersonNeeded);
     assert_eq!(refusal.next.unwrap().command, "kubectl -n shop delete pvc data-1");
+    scene.approves(&identity("carol"), 100);
+    assert!(scene.reconciled(TargetState::Live, 110).status.sign_offs.unwrap().missing.is_empty());
 }
 
 #[test]
