@@ -8,6 +8,7 @@ use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::statement::ApprovalRecord;
+use foureyes_core::index::Candidate;
 use foureyes_core::reason::Code;
 use foureyes_core::seal::KeyRing;
 use jiff::Timestamp;
@@ -36,7 +37,7 @@ impl Confirmation<'_> {
     /// Whether one of the candidate requests lets `executor` delete `target`; else the refusal of the most advanced.
     pub async fn deletion(
         &self,
-        candidates: &[Box<str>],
+        candidates: &[Candidate],
         target: &Target,
         record: Option<&str>,
         inventory: &Inventory,
@@ -45,7 +46,7 @@ impl Confirmation<'_> {
         let ring = self.ring().await.map_err(Some)?;
         let record = record.and_then(|text| ApprovalRecord::prove(&ring, text, &target.uid).ok());
         let mut first = None;
-        for name in candidates.iter().take(MOST_CANDIDATES) {
+        for Candidate { name, .. } in candidates.iter().take(MOST_CANDIDATES) {
             let Some(request) = self.live.request(name).await.map_err(|error| Some(unread(&error)))? else { continue };
             let verdict = self.one(&request, target, record.as_ref(), &ring, inventory, executor).await;
             match verdict {
@@ -86,7 +87,7 @@ impl Confirmation<'_> {
     /// Whether a claim may go with its namespace, which is going: latched by the live root.
     pub async fn cascade(
         &self,
-        candidates: &[Box<str>],
+        candidates: &[Candidate],
         claim: &Claim,
         inventory: &Inventory,
     ) -> Result<Proof, Option<Refusal>> {
@@ -105,7 +106,7 @@ impl Confirmation<'_> {
         let record = namespace_record(&root).and_then(|text| ApprovalRecord::prove(&ring, text, &target.uid).ok());
         let rights = Rights::latched();
         let mut first = None;
-        for name in candidates.iter().take(MOST_CANDIDATES) {
+        for Candidate { name, .. } in candidates.iter().take(MOST_CANDIDATES) {
             let read = self.live.request(name).await.map_err(|error| Some(unread(&error)))?;
             let Some(request) = read else { continue };
             let uid = request.metadata.uid.as_deref().unwrap_or_default();

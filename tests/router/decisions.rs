@@ -8,7 +8,7 @@ use super::support::{Api, CLAIM, SHOP, build, claim, delete_claim, judge, reques
 
 fn with_policy(mut index: Snapshot, spec: &Value) -> Snapshot {
     let policy = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": "default"}, "spec": spec});
-    index.apply(Change::Policy(policy_entry(&policy)));
+    index.apply(Change::Policy(Box::new(policy_entry(&policy))));
     index
 }
 
@@ -137,9 +137,9 @@ async fn nothing_is_decided_before_everything_was_read() {
 #[tokio::test]
 async fn an_unreadable_policy_refuses_where_it_selects() {
     let mut index = synced();
-    index.apply(Change::Policy(policy_entry(&json!({
+    index.apply(Change::Policy(Box::new(policy_entry(&json!({
         "metadata": {"name": "odd"}, "spec": {"selector": {"matchLabels": {"team": "a"}}, "approvals": {"min": "many"}},
-    }))));
+    })))));
     let free = json!({"deletion": {"exempt": {"storageClasses": ["fast"]}}});
     let index = with_policy(index, &free);
     assert_eq!(judge(&build(index.clone(), &Api::default()), &delete_claim(&claim())).await, Ok("Exempt".to_owned()));
