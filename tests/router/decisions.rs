@@ -231,3 +231,32 @@ async fn nothing_of_ours_is_born_with_owners_or_finalizers() {
         assert_eq!(judge(&router, &asked_for(&target, &metadata)).await, Err("Immutable".to_owned()));
     }
 }
+
+/// A request that was deleted and written again has another UID than the index knows: what was said about the first
+/// one counts for nothing.
+#[tokio::test]
+async fn sign_offs_are_those_of_the_request_as_it_is_now() {
+    let mut index = synced();
+    index.apply(Change::Request(RequestEntry {
+        name: "del".into(),
+        uid: "before".into(),
+        target_uid: CLAIM.into(),
+        author: "alice".into(),
+        phase: Phase::Executable,
+    }));
+    let keys = json!({"metadata": {"name": "foureyes-keys"}, "data": {"clusterId": "cluster-a", "keys":
+        r#"[{"id":"0","key":"","notBefore":"2026-01-01T00:00:00Z"}]"#}});
+    let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "reports", "uid": CLAIM});
+    let live = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "DeletionRequest",
+        "metadata": {"name": "del", "uid": "now"}, "spec": {"target": target, "reason": "old"}});
+    let none = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SignOffList", "metadata": {}, "items": []});
+    let api = Api::default()
+        .answers("configmaps/foureyes-keys", super::support::Answer::Json(keys))
+        .answers("deletionrequests/del", super::support::Answer::Json(live))
+        .answers("uid%3Dnow", super::support::Answer::Json(none));
+    // What is said about the UID that the index knows can't even be read, and does not matter.
+    let verdict = judge(&build(index, &api), &delete_claim(&claim())).await;
+    assert_ne!(verdict.unwrap_err(), "ClusterUnreadable");
+    let asked = api.asked.lock().unwrap().clone();
+    assert!(asked.iter().any(|asked| asked.contains("uid%3Dnow")), "{asked:?}");
+}
