@@ -66,7 +66,7 @@ async fn governed_claim(
         (inventory, Asking::begin(scene.live, &own).await?)
     };
     let record = claim.approval_record.as_deref();
-    match confirmation.deletion(asking, target, record, &inventory, scene.author).await {
+    match confirmation.deletion(asking, target, record, &inventory, scene.author()).await {
         Ok(proof) => Ok(proof),
         Err(refusal) => Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory))),
     }
@@ -94,7 +94,7 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
         return Ok(terminating().into());
     }
     if scene.index.is_started() {
-        own_namespace(scene.own_namespace, name, &scene.author.groups)?;
+        own_namespace(scene.own_namespace, name, &scene.author().groups)?;
     }
     let labels = input::labels(&object.metadata);
     let effective = match scope(scene.index.policies(), scene.index.is_started(), &labels)? {
@@ -124,6 +124,6 @@ async fn governed_namespace(
     if let Some(proof) = empty_namespace(&live) {
         return Ok(proof);
     }
-    let confirmed = confirmation(scene, effective).deletion(asking?, target, record, &live, scene.author).await;
+    let confirmed = confirmation(scene, effective).deletion(asking?, target, record, &live, scene.author()).await;
     confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, &live)))
 }
