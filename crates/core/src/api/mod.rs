@@ -1,16 +1,27 @@
 //! The custom resources of `foureyes.dev/v1alpha1` as they travel on the wire.
 
 mod author;
+mod change_request;
 mod conditions;
 mod deletion_request;
+mod request;
+mod rollout_record;
 mod safety_policy;
 mod sign_off;
 
 pub use author::{Author, Requester};
+pub use change_request::{
+    Action, ChangePhase, ChangeRequest, ChangeRequestSpec, ChangeRequestStatus, ChangeSource, ChangeTarget,
+    ChangeTargetStatus, ChangeType, ContentDigest, ContentEncoding, TargetOutcome, Window,
+};
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
-    DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, PolicyRef,
-    SignOffEntry, SignOffSummary, Target, TargetKind, is_name,
+    DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, Target, TargetKind,
+};
+pub use request::{PolicyRef, SignOffEntry, SignOffSummary, is_name};
+pub use rollout_record::{
+    How, RolloutEntry, RolloutRecord, RolloutRecordSpec, RolloutRecordStatus, SeenOutcome, SeenWorkload,
+    WorkloadIdentity,
 };
 pub use safety_policy::{
     Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,

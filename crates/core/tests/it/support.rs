@@ -164,6 +164,7 @@ pub fn request(name: &str, target: Target, requester: Option<&Author>) -> Deleti
 pub fn subject_of(request: &DeletionRequest) -> Subject {
     Subject {
         kind: "DeletionRequest".to_owned(),
+        namespace: None,
         name: request.metadata.name.clone().unwrap(),
         uid: request.metadata.uid.clone().unwrap(),
     }
