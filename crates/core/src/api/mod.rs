@@ -25,8 +25,8 @@ pub use rollout_record::{
 };
 pub use safety_policy::{
     Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,
-    Identities, IdentityMatcher, Mode, OwnerKind, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus,
-    ServiceAccountRef,
+    FreeChange, Identities, IdentityMatcher, MachineSubmitter, Mode, OwnerKind, Pin, RollbackRules, RolloutResource,
+    SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus, ServiceAccountRef, StandardChange, StandardTarget,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
 

@@ -9,6 +9,7 @@ pub mod policy;
 pub mod proof;
 pub mod ready;
 pub mod refusal;
+pub mod rollout;
 pub mod scope;
 pub mod selector;
 pub mod speaking;

@@ -1,0 +1,4 @@
+//! Rolling out: nothing new runs without an approved change (design §6).
+
+pub mod free;
+pub mod location;
