@@ -243,8 +243,8 @@ pub struct RolloutResource {
     pub group: String,
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
-    /// Where the pod template is, for example `.spec.template`.
-    #[schemars(length(min = 2, max = 253), regex(pattern = r"^(\.[A-Za-z0-9_-]+)+$"))]
+    /// Where in its spec the pod template is, for example `.spec.template`.
+    #[schemars(length(min = 2, max = 253), regex(pattern = r"^\.spec(\.[A-Za-z0-9_-]+)+$"))]
     pub template: String,
 }
 

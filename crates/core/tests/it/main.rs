@@ -15,4 +15,5 @@ mod schema;
 mod scope;
 mod speaking;
 mod support;
+mod templates;
 mod two_people;

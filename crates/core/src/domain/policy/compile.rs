@@ -38,7 +38,7 @@ pub enum PolicyError {
     Revisions(i32),
     #[error("spec.rolloutResources: where the pod template of {0} is, is known already")]
     KnownResource(String),
-    #[error("spec.rolloutResources: {0:?} is not a path such as .spec.template")]
+    #[error("spec.rolloutResources: {0:?} is not a path below .spec, such as .spec.template")]
     Path(String),
     #[error("spec.deletion.exempt.claimSelector: {0:?} does not begin with foureyes.dev/, so anybody could add it")]
     ForeignLabel(String),
@@ -257,7 +257,8 @@ fn rollout_resources(spec: &SafetyPolicySpec) -> Result<Vec<RolloutResource>, Po
         if is_built_in(&resource.group, &resource.kind) || all.iter().any(known) {
             return Err(PolicyError::KnownResource(resource.kind.clone()));
         }
-        let fields = resource.template.strip_prefix('.').map(|path| path.split('.').all(|field| !field.is_empty()));
+        let fields =
+            resource.template.strip_prefix(".spec.").map(|path| path.split('.').all(|field| !field.is_empty()));
         if fields != Some(true) {
             return Err(PolicyError::Path(resource.template.clone()));
         }

@@ -2,3 +2,5 @@
 
 pub mod free;
 pub mod location;
+pub mod object;
+pub mod template;
