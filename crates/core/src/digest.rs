@@ -77,7 +77,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn refuse_inexact(value: &Value) -> Result<(), DigestError> {
+/// Refuses numbers that two readers would read differently.
+pub fn refuse_inexact(value: &Value) -> Result<(), DigestError> {
     match value {
         Value::Number(number) => {
             // What is too large for 64 bits is read as a float, and is an integer that lost its last digits.

@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, SignOffEntry};
+use crate::api::{Author, Identities, Says, SignOff, SignOffEntry, Subject};
 use crate::digest::short;
 use crate::domain::identity::{ActorKind, Aliases, classify, is_usable, same_person};
+use crate::domain::policy::Effective;
 use crate::domain::statement::{ApprovalRecord, prove_sign_off};
 use crate::seal::KeyRing;
-
-/// Approvals needed when no person asked: a machine, a shared identity, the annotation, the controller.
-const WITHOUT_A_PERSON: u32 = 2;
 
 /// Stands for the name of a sign-off where somebody approved by annotation.
 pub const ANNOTATION: &str = "annotation";
 
-/// A right on `deletionrequests/signoff` in the target's namespace.
+/// A right on `deletionrequests/signoff` or `changerequests/signoff` in the target's namespace. Expedite is for changes
+/// alone: nothing that is deleted is in such a hurry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Right {
     Request,
     Approve,
+    Expedite,
 }
 
 impl Right {
@@ -29,6 +29,7 @@ impl Right {
         match self {
             Self::Request => "request",
             Self::Approve => "approve",
+            Self::Expedite => "expedite",
         }
     }
 }
@@ -60,20 +61,49 @@ fn key(author: &Author) -> String {
     format!("{author:?}")
 }
 
+/// How many approvals are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quorum {
+    /// Asked by a person.
+    pub by_person: u32,
+    /// Asked by nobody, a machine or a shared account.
+    pub by_none: u32,
+    /// The number that also suffices then if another person executes.
+    pub with_another_executor: Option<u32>,
+}
+
+impl Quorum {
+    /// For a deletion (design §2, b).
+    pub fn of_deletion(effective: &Effective) -> Self {
+        Self {
+            by_person: effective.min_approvals,
+            by_none: effective.without_a_person(),
+            with_another_executor: Some(effective.min_approvals),
+        }
+    }
+
+    /// Nobody's word is needed.
+    pub const fn nobody() -> Self {
+        Self { by_person: 0, by_none: 0, with_another_executor: None }
+    }
+}
+
 /// What the rule is applied to.
 pub struct Case<'a> {
-    pub request: &'a DeletionRequest,
+    /// What a sign-off about the request names.
+    pub subject: Option<Subject>,
+    /// When the request was created, if it is known.
+    pub created: Option<Timestamp>,
     /// The requester, if the seal proves one.
     pub requester: Option<&'a Author>,
     /// What a sign-off must name now.
-    pub subject_digest: &'a str,
-    pub inventory_digest: &'a str,
+    pub digest: &'a str,
     pub sign_offs: &'a [SignOff],
-    /// The approval by annotation on the target itself, if its seal holds.
-    pub record: Option<&'a ApprovalRecord>,
+    /// The approval by annotation on the target itself, if its seal holds, and the inventory that it must name.
+    pub record: Option<(&'a ApprovalRecord, &'a str)>,
     pub ring: &'a KeyRing,
     pub identities: &'a Identities,
-    pub min_approvals: u32,
+    pub quorum: Quorum,
     pub rights: &'a Rights,
     /// Approvals made later do not count.
     pub approval_deadline: Timestamp,
@@ -88,7 +118,7 @@ pub struct Judgement {
     /// Distinct people whose approval counts, in the order of their approvals.
     pub counted: Vec<Author>,
     pub executor: Executor,
-    /// When the approval that sufficed was made.
+    /// When the approval that sufficed was made, or the request where none is needed.
     pub sufficed_at: Option<Timestamp>,
     pub held_by: Vec<String>,
     pub rejected_by: Option<String>,
@@ -153,17 +183,17 @@ const fn needed(says: Says) -> Option<Right> {
 /// Applies the rule.
 pub fn judge(case: &Case<'_>) -> Judgement {
     let mut statements: Vec<Spoken> = case.sign_offs.iter().map(|sign_off| spoken(case, sign_off)).collect();
-    statements.extend(case.record.map(|record| spoken_by_annotation(case, record)));
+    statements.extend(case.record.map(|(record, inventory)| spoken_by_annotation(case, record, inventory)));
     statements.retain(|spoken| case.as_of.is_none_or(|as_of| spoken.at.is_none_or(|at| at <= as_of)));
     statements.sort_by(|one, other| (one.at, &one.name).cmp(&(other.at, &other.name)));
 
     let human = case.requester.filter(|author| classify(author, case.identities) == ActorKind::Person);
-    let required = if human.is_some() { case.min_approvals } else { case.min_approvals.max(WITHOUT_A_PERSON) };
+    let required = if human.is_some() { case.quorum.by_person } else { case.quorum.by_none };
     let mut judgement = Judgement {
         required,
         counted: Vec::new(),
-        executor: Executor::Nobody,
-        sufficed_at: None,
+        executor: if required == 0 { Executor::Anybody } else { Executor::Nobody },
+        sufficed_at: case.created.filter(|_| required == 0),
         held_by: Vec::new(),
         rejected_by: None,
         cancelled_by: None,
@@ -195,9 +225,7 @@ struct Spoken {
 
 fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
     let spec = &sign_off.spec;
-    let about_this = spec.subject.kind == "DeletionRequest"
-        && Some(&spec.subject.uid) == case.request.metadata.uid.as_ref()
-        && Some(&spec.subject.name) == case.request.metadata.name.as_ref();
+    let about_this = Some(&spec.subject) == case.subject.as_ref();
     // Deleted is withdrawn, although a finalizer may keep it in storage (I 4).
     let deleted = sign_off.metadata.deletion_timestamp.as_ref();
     let withdrawn = deleted.is_some_and(|time| case.as_of.is_none_or(|as_of| time.0 <= as_of));
@@ -217,18 +245,18 @@ fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
     }
 }
 
-fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord) -> Spoken {
+fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord, inventory: &str) -> Spoken {
     // The annotation precedes its request, so it names the inventory alone.
-    let current = !record.digest.is_empty() && record.digest == short(case.inventory_digest);
+    let current = !record.digest.is_empty() && record.digest == short(inventory);
     // It may precede its request, but by no more than the clock that a request has.
-    let created = case.request.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+    let created = case.created.unwrap_or(Timestamp::MAX);
     let too_old = created.duration_since(record.at.0) > case.approval_deadline.duration_since(created);
     Spoken {
         name: ANNOTATION.to_owned(),
         says: Says::Approve,
         author: Some(record.author.clone()),
         at: Some(record.at.0),
-        digest: current.then(|| case.subject_digest.to_owned()),
+        digest: current.then(|| case.digest.to_owned()),
         unproven: too_old.then_some("it is older than a request may wait"),
     }
 }
@@ -275,7 +303,7 @@ fn approve(
     at: Timestamp,
     digest: Option<&str>,
 ) -> Result<(), &'static str> {
-    if digest != Some(case.subject_digest) {
+    if digest != Some(case.digest) {
         return Err("it names another content than the current one");
     }
     match classify(author, case.identities) {
@@ -300,7 +328,8 @@ fn approve(
     judgement.counted.push(author.clone());
     let counted = u32::try_from(judgement.counted.len()).unwrap_or(u32::MAX);
     let enough = counted >= judgement.required;
-    let one_more_person_executes = human.is_none() && counted >= case.min_approvals;
+    let sooner = case.quorum.with_another_executor.filter(|_| human.is_none());
+    let one_more_person_executes = sooner.is_some_and(|sooner| counted >= sooner);
     judgement.executor = match (enough, one_more_person_executes) {
         (true, _) => Executor::Anybody,
         (false, true) => Executor::AnotherPerson,

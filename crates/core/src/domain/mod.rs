@@ -1,5 +1,6 @@
 //! Decisions: pure functions over validated types. Whatever time it is, is passed in.
 
+pub mod change;
 pub mod deletion;
 pub mod identity;
 pub mod inventory;
@@ -9,6 +10,7 @@ pub mod policy;
 pub mod proof;
 pub mod ready;
 pub mod refusal;
+pub mod request;
 pub mod rollout;
 pub mod scope;
 pub mod selector;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::location::{Found, Location};
-use crate::digest::{DigestError, Encoding, digest, hex};
+use crate::digest::{DigestError, Encoding, digest, hex, refuse_inexact};
 
 /// Written by `kubectl rollout restart`: restarts what is there, and rolls out nothing new.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -30,7 +30,11 @@ pub enum TemplateError {
 
 /// A pod template without restarts and null timestamps. Two spellings of one template are equal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template(Value);
+pub struct Template {
+    value: Value,
+    /// Of a pod itself, of which only the images are judged: what else of it may change rolls nothing out.
+    of_pod: bool,
+}
 
 impl Template {
     /// Reads the template out of the JSON of a workload's `spec`.
@@ -52,7 +56,7 @@ impl Template {
     }
 
     fn of_pod_spec(spec: Value) -> Result<Self, TemplateError> {
-        Self::wrapped("spec", spec)
+        Ok(Self { of_pod: true, ..Self::wrapped("spec", spec)? })
     }
 
     fn of_reference(reference: Value) -> Result<Self, TemplateError> {
@@ -77,17 +81,17 @@ impl Template {
             metadata.retain(|_, value| !is_empty(value));
         }
         fields.retain(|name, value| name != "metadata" || !is_empty(value));
-        Ok(Self(template))
+        Ok(Self { value: template, of_pod: false })
     }
 
     /// `template/v1:sha256:…`.
     pub fn digest(&self) -> Result<String, DigestError> {
-        digest(Encoding::Template, &self.0)
+        digest(Encoding::Template, &self.value)
     }
 
     /// `shape/v1:sha256:…`: the template without container images and annotations.
     pub fn shape(&self) -> Result<String, DigestError> {
-        let mut shape = self.0.clone();
+        let mut shape = self.value.clone();
         if let Some(metadata) = shape.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("annotations");
         }
@@ -108,7 +112,7 @@ impl Template {
     pub fn images(&self) -> BTreeMap<String, String> {
         let mut images = BTreeMap::new();
         for list in CONTAINERS {
-            let containers = self.0.pointer(&format!("/spec/{list}")).and_then(Value::as_array);
+            let containers = self.value.pointer(&format!("/spec/{list}")).and_then(Value::as_array);
             for (at, container) in containers.into_iter().flatten().enumerate() {
                 let Some(image) = container.get("image") else { continue };
                 let image = image.as_str().map_or_else(|| image.to_string(), str::to_owned);
@@ -123,14 +127,19 @@ impl Template {
     /// Annotations, each with 32 hexadecimal digits of the SHA-256 of its value: enough to see that one differs, and
     /// short whatever they hold.
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        let annotations = self.0.pointer("/metadata/annotations").and_then(Value::as_object);
+        let annotations = self.value.pointer("/metadata/annotations").and_then(Value::as_object);
         let hashed = |value: &Value| hex(&Sha256::digest(value.to_string())[..16]);
         annotations.into_iter().flatten().map(|(key, value)| (key.clone(), hashed(value))).collect()
     }
 
-    /// The JSON that is hashed, for those who compare two.
-    pub const fn as_value(&self) -> &Value {
-        &self.0
+    /// Whether the same runs by both, to the last digit.
+    pub fn runs_as(&self, other: &Self) -> Result<bool, DigestError> {
+        if self.of_pod && other.of_pod {
+            return Ok(self.images() == other.images());
+        }
+        // Numbers that were not read exactly may be equal here and not there.
+        refuse_inexact(&self.value).and_then(|()| refuse_inexact(&other.value))?;
+        Ok(self == other)
     }
 }
 
