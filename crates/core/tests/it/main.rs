@@ -3,6 +3,8 @@
 
 mod agreement;
 mod binding;
+mod changed_by;
+mod changes;
 mod clocks;
 mod index;
 mod lifecycle;
@@ -10,6 +12,7 @@ mod loosening;
 mod merging;
 mod monotone;
 mod refusals;
+mod rollouts;
 mod scenario;
 mod schema;
 mod scope;
