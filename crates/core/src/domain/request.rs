@@ -1,11 +1,12 @@
 //! What both kinds of request have in common for those who judge and speak about them.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde::Serialize;
 
 use crate::api::{
-    ChangePhase, ChangeRequest, ChangeRequestSpec, DeletionRequest, DeletionRequestSpec, Phase, Requester, Subject,
+    ChangePhase, ChangeRequest, ChangeRequestSpec, ConditionType, DeletionRequest, DeletionRequestSpec, Phase,
+    Requester, Subject,
 };
 use crate::domain::ready;
 
@@ -39,7 +40,9 @@ pub trait Request {
     /// Shows it.
     fn show(&self) -> String;
     /// Shows all of its kind.
-    fn show_all(&self) -> &'static str;
+    fn show_all() -> &'static str;
+    /// Why nobody may delete it now.
+    fn kept(&self) -> Option<&'static str>;
     /// Signs it off.
     fn sign_off(&self, digest: &str) -> String;
 
@@ -143,8 +146,12 @@ impl Request for DeletionRequest {
         ready::show(self.name())
     }
 
-    fn show_all(&self) -> &'static str {
+    fn show_all() -> &'static str {
         "kubectl get deletionrequests"
+    }
+
+    fn kept(&self) -> Option<&'static str> {
+        (self.stage() == Stage::InUse).then_some("its target is being deleted on its strength")
     }
 
     fn sign_off(&self, digest: &str) -> String {
@@ -191,8 +198,18 @@ impl Request for ChangeRequest {
         ready::show_change(self.place(), self.name())
     }
 
-    fn show_all(&self) -> &'static str {
+    fn show_all() -> &'static str {
         "kubectl get changerequests --all-namespaces"
+    }
+
+    fn kept(&self) -> Option<&'static str> {
+        let status = self.status.as_ref()?;
+        let owed =
+            |condition: &Condition| condition.type_ == ConditionType::ReviewOwed.as_str() && condition.status == "True";
+        if status.phase == Some(ChangePhase::InProgress) {
+            return Some("it is being rolled out");
+        }
+        status.conditions.iter().any(owed).then_some("a review of it is owed")
     }
 
     fn sign_off(&self, digest: &str) -> String {
