@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Integers beyond this are not exact in every JSON reader: two objects would share one digest (fact 28).
 const EXACT: u64 = 1 << 53;
+const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// What a digest is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,12 @@ pub enum Encoding {
     Inventory,
     /// A request and its inventory together: what a sign-off names.
     Subject,
+    /// A pod template, but for restarts.
+    Template,
+    /// A pod template without images and annotations: equal for what differs by images alone.
+    Shape,
+    /// A whole object as somebody wrote it.
+    Object,
 }
 
 impl Encoding {
@@ -25,6 +32,9 @@ impl Encoding {
             Self::Request => "request/v1",
             Self::Inventory => "inventory/v1",
             Self::Subject => "subject/v1",
+            Self::Template => "template/v1",
+            Self::Shape => "shape/v1",
+            Self::Object => "object/v1",
         }
     }
 }
@@ -73,12 +83,14 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn refuse_inexact(value: &Value) -> Result<(), DigestError> {
+/// Refuses numbers that two readers would read differently.
+pub fn refuse_inexact(value: &Value) -> Result<(), DigestError> {
     match value {
         Value::Number(number) => {
+            // What is too large for 64 bits is read as a float, and is an integer that lost its last digits.
             let exact = number.as_u64().is_some_and(|n| n <= EXACT)
                 || number.as_i64().is_some_and(|n| n.unsigned_abs() <= EXACT)
-                || number.is_f64();
+                || number.is_f64() && number.as_f64().is_some_and(|n| n.abs() < EXACT_FLOAT);
             if exact { Ok(()) } else { Err(DigestError::InexactNumber(number.to_string())) }
         }
         Value::Array(items) => items.iter().try_for_each(refuse_inexact),
@@ -104,6 +116,11 @@ mod tests {
         assert!(digest(Encoding::Request, &json!({"n": 9_007_199_254_740_992_u64})).is_ok());
         assert!(digest(Encoding::Request, &json!({"n": 9_007_199_254_740_993_u64})).is_err());
         assert!(digest(Encoding::Request, &json!({"n": -9_007_199_254_740_993_i64})).is_err());
+        for text in ["99999999999999999999", "-99999999999999999999", "9007199254740993.0", "1e300"] {
+            let number: Value = serde_json::from_str(text).unwrap();
+            assert!(digest(Encoding::Object, &number).is_err(), "{text}");
+        }
+        assert!(digest(Encoding::Object, &json!(0.5)).is_ok());
     }
 
     #[test]

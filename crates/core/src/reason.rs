@@ -57,6 +57,12 @@ codes! {
     PolicyUndecodable: "A policy that applies here can't be read, so nothing is allowed under it.", "Correct or remove the policy that the refusal names.";
     DefinitionProtected: "The definition of a foureyes kind would be deleted or changed.", "Let a member of the group foureyes:breakglass do it.";
     OwnNamespaceProtected: "The namespace of foureyes would be deleted.", "Let a member of the group foureyes:breakglass do it.";
+    RolloutNotRequested: "Something new would run, and no approved change names it.", "Ask for it with the line that the refusal shows; a second person signs it off.";
+    RemovalNotRequested: "A workload that still runs would be deleted.", "Scale it to zero first, or ask for its removal with the line that the refusal shows.";
+    TemplateUnreadable: "What would run could not be read.", "Correct the field that the refusal names.";
+    NotCovered: "The request exists, but does not cover this.", "Ask for exactly this with the line that the refusal shows.";
+    WindowClosed: "The change may be used only within its window.", "Wait until the window opens.";
+    ChangeInvalid: "The change asks for something that no change can be used for.", "Correct the field that the refusal names.";
     NotReady: "foureyes has not read the cluster's state yet.", "Repeat in a moment; see /readyz of the webhook.";
     Overloaded: "Too many reviews at once.", "Repeat in a moment.";
     DeadlineExceeded: "The decision was not ready in time.", "Repeat in a moment; if it stays so, see whether the API server answers the webhook.";

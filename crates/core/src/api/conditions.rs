@@ -22,6 +22,8 @@ vocabulary!(
         Approved,
         /// What would be lost now is within what was signed off.
         InventoryCurrent,
+        /// Nobody's word was needed beforehand, so that it is owed afterwards.
+        ReviewOwed,
         /// The policy could be compiled and is in force.
         Compiled,
     }
@@ -46,5 +48,14 @@ vocabulary!(
         InForce,
         Undecodable,
         Ended,
+        WaitingForWindow,
+        WaitingForUse,
+        RollingOut,
+        RolledOut,
+        RolloutFailed,
+        RolledBack,
+        NotNeeded,
+        Expedited,
+        Unauthorized,
     }
 );

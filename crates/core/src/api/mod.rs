@@ -1,21 +1,33 @@
 //! The custom resources of `foureyes.dev/v1alpha1` as they travel on the wire.
 
 mod author;
+mod change_request;
 mod conditions;
 mod deletion_request;
+mod request;
+mod rollout_record;
 mod safety_policy;
 mod sign_off;
 
 pub use author::{Author, Requester};
+pub use change_request::{
+    Action, ChangePhase, ChangeRequest, ChangeRequestSpec, ChangeRequestStatus, ChangeSource, ChangeTarget,
+    ChangeTargetStatus, ChangeType, ContentDigest, ContentEncoding, TargetOutcome, Window,
+};
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
-    DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, PolicyRef,
-    SeenAnnotation, SignOffEntry, SignOffSummary, Target, TargetKind, is_name,
+    DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, SeenAnnotation,
+    Target, TargetKind,
+};
+pub use request::{PolicyRef, SignOffEntry, SignOffSummary, is_name};
+pub use rollout_record::{
+    How, RolloutEntry, RolloutRecord, RolloutRecordSpec, RolloutRecordStatus, SeenOutcome, SeenWorkload,
+    WorkloadIdentity,
 };
 pub use safety_policy::{
     Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,
-    Identities, IdentityMatcher, Mode, OwnerKind, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus,
-    ServiceAccountRef,
+    FreeChange, Identities, IdentityMatcher, MachineSubmitter, Mode, OwnerKind, Pin, RollbackRules, RolloutResource,
+    SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus, ServiceAccountRef, StandardChange, StandardTarget,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
 

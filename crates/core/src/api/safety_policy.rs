@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
     shortname = "spol",
     category = "foureyes",
     status = "SafetyPolicyStatus",
-    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || (has(self.spec.deletion) && has(self.spec.deletion.exempt)))").message("only the policy named default may set identities, environments, delegations and deletion.exempt"),
+    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || has(self.spec.systemNamespaces) || has(self.spec.standardChanges) || has(self.spec.freeChanges) || has(self.spec.rolloutResources) || (has(self.spec.deletion) && has(self.spec.deletion.exempt)))").message("only the policy named default may set identities, environments, systemNamespaces, delegations, standardChanges, freeChanges, rolloutResources and deletion.exempt"),
     validation = Rule::new("self.metadata.name != 'default' || !has(self.spec.selector)").message("the policy named default applies everywhere and takes no selector"),
     printcolumn = r#"{"name":"Deletions","type":"string","jsonPath":".spec.enforcement.deletions"}"#,
+    printcolumn = r#"{"name":"Rollouts","type":"string","jsonPath":".spec.enforcement.rollouts"}"#,
     printcolumn = r#"{"name":"Approvals","type":"integer","jsonPath":".spec.approvals.min"}"#,
     printcolumn = r#"{"name":"In force","type":"string","jsonPath":".status.conditions[?(@.type==\"Compiled\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
@@ -34,6 +35,11 @@ pub struct SafetyPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub environments: Option<Vec<EnvironmentRule>>,
+    /// Namespaces in which rollouts are not governed, beside kube-system, kube-public and kube-node-lease: what the
+    /// cluster needs to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    pub system_namespaces: Option<Vec<String>>,
     /// Who is a person, who a machine, and whom several people share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identities: Option<Identities>,
@@ -50,6 +56,25 @@ pub struct SafetyPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub delegations: Option<Vec<Delegation>>,
+    /// Rollouts that need nobody: who may put which images where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub standard_changes: Option<Vec<StandardChange>>,
+    /// Annotations of a pod template that may change freely. Restarts always may; what makes another webhook put
+    /// containers into the pod never may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub free_changes: Option<Vec<FreeChange>>,
+    /// How exactly a change names what is rolled out. Built-in: Images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// Rules about going back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackRules>,
+    /// Further kinds that contain a pod template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub rollout_resources: Option<Vec<RolloutResource>>,
     /// Rules about deletions alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeletionRules>,
@@ -106,6 +131,15 @@ pub struct Enforcement {
     /// Deletions of what holds data. Built-in: Deny.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletions: Option<Mode>,
+    /// Templates and images of what exists. Built-in: Deny.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollouts: Option<Mode>,
+    /// New workloads. Built-in: Deny.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creations: Option<Mode>,
+    /// Deletions of workloads that still run. Built-in: Warn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<Mode>,
 }
 
 /// How a rule acts, from loose to strict.
@@ -124,6 +158,94 @@ pub struct Approvals {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10))]
     pub min: Option<i32>,
+    /// ServiceAccounts whose changes need another number of approvals than 2, because their way of working has its own
+    /// review. For changes alone: deletions that no person asked for always need 2. Whoever may mint a token for such
+    /// an account acts as it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub machine_submitters: Option<Vec<MachineSubmitter>>,
+}
+
+/// A ServiceAccount that asks for changes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineSubmitter {
+    pub service_account: ServiceAccountRef,
+    #[schemars(range(min = 0, max = 2))]
+    pub approvals: i32,
+}
+
+/// Rollouts that need nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StandardChange {
+    /// Where.
+    #[schemars(length(min = 1, max = 64))]
+    pub targets: Vec<StandardTarget>,
+    /// Which images, with `*` for any run of characters.
+    #[schemars(length(min = 1, max = 512))]
+    pub image_pattern: String,
+    /// Who.
+    #[schemars(length(min = 1, max = 64))]
+    pub actors: Vec<IdentityMatcher>,
+}
+
+/// Workloads of one kind, in any version of its group.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StandardTarget {
+    /// Empty for the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// With `*` for any run of characters.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// With `*` for any run of characters.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// An annotation of a pod template that may change freely.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FreeChange {
+    /// Its whole key, for example `checksum/config`.
+    #[schemars(length(min = 1, max = 317))]
+    pub annotation: String,
+}
+
+/// How exactly a change names what is rolled out, from loose to strict: Images may name images alone, and everything
+/// else stays as it was last authorised; Template always names the digest of the whole template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum Pin {
+    Images,
+    Template,
+}
+
+/// Rules about going back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackRules {
+    /// To how many earlier templates, beside the current one. Built-in: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub revisions: Option<i32>,
+}
+
+/// A kind that contains a pod template.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutResource {
+    /// Empty for the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Where in its spec the pod template is, for example `.spec.template`.
+    #[schemars(length(min = 2, max = 253), regex(pattern = r"^\.spec(\.[A-Za-z0-9_-]+)+$"))]
+    pub template: String,
 }
 
 /// The two clocks. Durations such as `72h` or `1h30m`.
@@ -172,11 +294,12 @@ pub struct OwnerKind {
     pub kind: String,
 }
 
-/// What can be delegated.
+/// What can be delegated. DeleteClaims: delete claims that an object of the owner kind controls, and make such an
+/// object the owner of claims. Roll: roll out, create and remove workloads that an object of the owner kind controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum DelegatedAction {
-    /// Delete claims that an object of the owner kind controls, and make such an object the owner of claims.
     DeleteClaims,
+    Roll,
 }
 
 /// Rules about deletions alone.

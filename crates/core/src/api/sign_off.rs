@@ -26,14 +26,15 @@ use super::Author;
     selectable = ".spec.subject.uid"
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.says != 'Approve' || has(self.digest)").message("Approve needs spec.digest: the digest of what you looked at, shown in the request's status.subjectDigest"))]
+#[x_kube(validation = Rule::new("self.says != 'Approve' || has(self.digest)").message("Approve needs spec.digest: the digest of what you looked at, shown in a DeletionRequest's status.subjectDigest and a ChangeRequest's status.requestDigest"))]
 pub struct SignOffSpec {
     /// The request this is about.
     pub subject: Subject,
     /// What the author says. Approve counts once; Reject ends the request; Hold blocks it until withdrawn; Cancel is
     /// the requester's own.
     pub says: Says,
-    /// What the author looked at: the request's `status.subjectDigest` at that moment. Never filled in for you.
+    /// What the author looked at: `status.subjectDigest` of the DeletionRequest, `status.requestDigest` of the
+    /// ChangeRequest at that moment. Never filled in for you.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = r"^[a-z]+/v[0-9]+:sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
@@ -59,10 +60,13 @@ pub struct SignOffSpec {
 /// The request a sign-off is about, bound by UID.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.kind == 'DeletionRequest'").message("the subject of a sign-off is a DeletionRequest"))]
+#[x_kube(validation = Rule::new("self.kind == 'DeletionRequest' ? !has(self.namespace) : self.kind == 'ChangeRequest' && has(self.namespace)").message("the subject of a sign-off is a DeletionRequest, or a ChangeRequest with its namespace"))]
 pub struct Subject {
     #[schemars(length(max = 64))]
     pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     #[schemars(

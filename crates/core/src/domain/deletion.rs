@@ -10,11 +10,12 @@ use crate::api::{
 };
 use crate::domain::identity::{ActorKind, classify, is_usable};
 use crate::domain::inventory::{ApprovedItems, Claim, Inventory, prove_items};
-use crate::domain::judgement::{Case, Executor, Judgement, Rights, judge};
+use crate::domain::judgement::{Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
+use crate::domain::request::Request as _;
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, subject_digest};
 use crate::reason::Code;
 use crate::seal::KeyRing;
@@ -277,15 +278,19 @@ fn judged(
     let by_policy = created.saturating_add(evidence.effective.approval_clock).unwrap_or(created);
     let deadline = status.approval_deadline.as_ref().map_or(by_policy, |deadline| deadline.0.min(by_policy));
     judge(&Case {
-        request: evidence.request,
+        subject: evidence.request.subject(),
+        created: evidence.request.created(),
         requester: prove_requester(evidence.ring, evidence.request).ok(),
-        subject_digest: &approved.digest,
-        inventory_digest: &approved.inventory,
+        digest: &approved.digest,
         sign_offs: evidence.sign_offs,
-        record: evidence.record,
+        record: evidence.record.map(|record| Annotated {
+            record,
+            inventory: &approved.inventory,
+            seen: status.annotation.as_ref(),
+        }),
         ring: evidence.ring,
         identities: &evidence.policies.floor().identities,
-        min_approvals: evidence.effective.min_approvals,
+        quorum: Quorum::of_deletion(evidence.effective),
         rights: evidence.rights,
         approval_deadline: deadline,
         as_of,

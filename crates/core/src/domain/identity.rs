@@ -36,7 +36,8 @@ pub fn classify(author: &Author, identities: &Identities) -> ActorKind {
     }
 }
 
-fn matches(matcher: &IdentityMatcher, author: &Author) -> bool {
+/// Whether a matcher of a policy means this identity.
+pub fn matches(matcher: &IdentityMatcher, author: &Author) -> bool {
     match (&matcher.username, &matcher.group) {
         (Some(pattern), None) => glob(pattern, &author.username),
         (None, Some(group)) => author.groups.iter().any(|own| own == group),
@@ -45,7 +46,7 @@ fn matches(matcher: &IdentityMatcher, author: &Author) -> bool {
 }
 
 /// `*` matches any run of characters; everything else matches itself.
-fn glob(pattern: &str, text: &str) -> bool {
+pub fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

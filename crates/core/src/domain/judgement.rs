@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, SignOffEntry};
+use crate::api::{Author, Identities, Says, SeenAnnotation, SignOff, SignOffEntry, Subject};
 use crate::digest::short;
 use crate::domain::identity::{ActorKind, Aliases, classify, is_usable, same_person};
+use crate::domain::policy::Effective;
 use crate::domain::statement::{ApprovalRecord, prove_sign_off};
 use crate::seal::KeyRing;
-
-/// Approvals needed when no person asked: a machine, a shared identity, the annotation, the controller.
-const WITHOUT_A_PERSON: u32 = 2;
 
 /// Stands for the name of a sign-off where somebody approved by annotation.
 pub const ANNOTATION: &str = "annotation";
 
-/// A right on `deletionrequests/signoff` in the target's namespace.
+/// A right on `deletionrequests/signoff` or `changerequests/signoff` in the target's namespace. Expedite is for changes
+/// alone: nothing that is deleted is in such a hurry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Right {
     Request,
     Approve,
+    Expedite,
 }
 
 impl Right {
@@ -29,6 +29,7 @@ impl Right {
         match self {
             Self::Request => "request",
             Self::Approve => "approve",
+            Self::Expedite => "expedite",
         }
     }
 }
@@ -60,20 +61,59 @@ fn key(author: &Author) -> String {
     format!("{author:?}")
 }
 
+/// How many approvals are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quorum {
+    /// Asked by a person.
+    pub by_person: u32,
+    /// Asked by nobody, a machine or a shared account.
+    pub by_none: u32,
+    /// The number that also suffices then if another person executes.
+    pub with_another_executor: Option<u32>,
+}
+
+impl Quorum {
+    /// For a deletion (design §2, b).
+    pub fn of_deletion(effective: &Effective) -> Self {
+        Self {
+            by_person: effective.min_approvals,
+            by_none: effective.without_a_person(),
+            with_another_executor: Some(effective.min_approvals),
+        }
+    }
+
+    /// Nobody's word is needed.
+    pub const fn nobody() -> Self {
+        Self { by_person: 0, by_none: 0, with_another_executor: None }
+    }
+}
+
+/// An approval by annotation.
+#[derive(Clone, Copy)]
+pub struct Annotated<'a> {
+    pub record: &'a ApprovalRecord,
+    /// Digest of the inventory that it must name.
+    pub inventory: &'a str,
+    /// What the request has seen of it before.
+    pub seen: Option<&'a SeenAnnotation>,
+}
+
 /// What the rule is applied to.
 pub struct Case<'a> {
-    pub request: &'a DeletionRequest,
+    /// What a sign-off about the request names.
+    pub subject: Option<Subject>,
+    /// When the request was created, if it is known.
+    pub created: Option<Timestamp>,
     /// The requester, if the seal proves one.
     pub requester: Option<&'a Author>,
     /// What a sign-off must name now.
-    pub subject_digest: &'a str,
-    pub inventory_digest: &'a str,
+    pub digest: &'a str,
     pub sign_offs: &'a [SignOff],
     /// The approval by annotation on the target itself, if its seal holds.
-    pub record: Option<&'a ApprovalRecord>,
+    pub record: Option<Annotated<'a>>,
     pub ring: &'a KeyRing,
     pub identities: &'a Identities,
-    pub min_approvals: u32,
+    pub quorum: Quorum,
     pub rights: &'a Rights,
     /// Approvals made later do not count.
     pub approval_deadline: Timestamp,
@@ -88,7 +128,7 @@ pub struct Judgement {
     /// Distinct people whose approval counts, in the order of their approvals.
     pub counted: Vec<Author>,
     pub executor: Executor,
-    /// When the approval that sufficed was made.
+    /// When the approval that sufficed was made, or the request where none is needed.
     pub sufficed_at: Option<Timestamp>,
     pub held_by: Vec<String>,
     pub rejected_by: Option<String>,
@@ -159,16 +199,16 @@ pub fn person_asking<'a>(requester: Option<&'a Author>, identities: &Identities)
 pub fn judge(case: &Case<'_>) -> Judgement {
     let human = person_asking(case.requester, case.identities);
     let mut statements: Vec<Spoken> = case.sign_offs.iter().map(|sign_off| spoken(case, sign_off)).collect();
-    statements.extend(case.record.map(|record| spoken_by_annotation(case, record, human)));
+    statements.extend(case.record.as_ref().map(|annotated| spoken_by_annotation(case, annotated, human)));
     statements.retain(|spoken| case.as_of.is_none_or(|as_of| spoken.at.is_none_or(|at| at <= as_of)));
     statements.sort_by(|one, other| (one.at, &one.name).cmp(&(other.at, &other.name)));
 
-    let required = if human.is_some() { case.min_approvals } else { case.min_approvals.max(WITHOUT_A_PERSON) };
+    let required = if human.is_some() { case.quorum.by_person } else { case.quorum.by_none };
     let mut judgement = Judgement {
         required,
         counted: Vec::new(),
-        executor: Executor::Nobody,
-        sufficed_at: None,
+        executor: if required == 0 { Executor::Anybody } else { Executor::Nobody },
+        sufficed_at: case.created.filter(|_| required == 0),
         held_by: Vec::new(),
         rejected_by: None,
         cancelled_by: None,
@@ -200,9 +240,7 @@ struct Spoken {
 
 fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
     let spec = &sign_off.spec;
-    let about_this = spec.subject.kind == "DeletionRequest"
-        && Some(&spec.subject.uid) == case.request.metadata.uid.as_ref()
-        && Some(&spec.subject.name) == case.request.metadata.name.as_ref();
+    let about_this = Some(&spec.subject) == case.subject.as_ref();
     // Deleted is withdrawn, although a finalizer may keep it in storage (I 4).
     let deleted = sign_off.metadata.deletion_timestamp.as_ref();
     let withdrawn = deleted.is_some_and(|time| case.as_of.is_none_or(|as_of| time.0 <= as_of));
@@ -223,14 +261,14 @@ fn spoken(case: &Case<'_>, sign_off: &SignOff) -> Spoken {
 }
 
 /// The annotation names no request: it is one approval of the request that is opened for it, which no person asked for.
-fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord, human: Option<&Author>) -> Spoken {
+fn spoken_by_annotation(case: &Case<'_>, annotated: &Annotated<'_>, human: Option<&Author>) -> Spoken {
+    let record = annotated.record;
     // The annotation precedes its request, so it names the inventory alone.
-    let current = !record.digest.is_empty() && record.digest == short(case.inventory_digest);
+    let current = !record.digest.is_empty() && record.digest == short(annotated.inventory);
     // It may precede its request, but by no more than the clock that a request has.
-    let created = case.request.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+    let created = case.created.unwrap_or(Timestamp::MAX);
     let too_old = created.duration_since(record.at.0) > case.approval_deadline.duration_since(created);
-    let seen = case.request.status.as_ref().and_then(|status| status.annotation.as_ref());
-    let taken_back = seen.is_some_and(|seen| record.at < seen.at || record.at == seen.at && seen.withdrawn);
+    let taken_back = annotated.seen.is_some_and(|seen| record.at < seen.at || record.at == seen.at && seen.withdrawn);
     let unproven = if human.is_some() {
         Some("a person asked for this; it counts for the request that is opened for it")
     } else if taken_back {
@@ -245,7 +283,7 @@ fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord, human: Option<
         says: Says::Approve,
         author: Some(record.author.clone()),
         at: Some(record.at.0),
-        digest: current.then(|| case.subject_digest.to_owned()),
+        digest: current.then(|| case.digest.to_owned()),
         unproven,
     }
 }
@@ -292,7 +330,7 @@ fn approve(
     at: Timestamp,
     digest: Option<&str>,
 ) -> Result<(), &'static str> {
-    if digest != Some(case.subject_digest) {
+    if digest != Some(case.digest) {
         return Err("it names another content than the current one");
     }
     match classify(author, case.identities) {
@@ -317,7 +355,8 @@ fn approve(
     judgement.counted.push(author.clone());
     let counted = u32::try_from(judgement.counted.len()).unwrap_or(u32::MAX);
     let enough = counted >= judgement.required;
-    let one_more_person_executes = human.is_none() && counted >= case.min_approvals;
+    let sooner = case.quorum.with_another_executor.filter(|_| human.is_none());
+    let one_more_person_executes = sooner.is_some_and(|sooner| counted >= sooner);
     judgement.executor = match (enough, one_more_person_executes) {
         (true, _) => Executor::Anybody,
         (false, true) => Executor::AnotherPerson,

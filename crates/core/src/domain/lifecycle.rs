@@ -9,9 +9,10 @@ use crate::api::{
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
-use crate::domain::judgement::{ANNOTATION, Case, Executor, Judgement, Rights, judge};
+use crate::domain::judgement::{ANNOTATION, Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::ready;
+use crate::domain::request::Request as _;
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
 use crate::seal::KeyRing;
 
@@ -150,15 +151,19 @@ fn settle_inventory(observed: &Observed<'_>, status: &mut DeletionRequestStatus)
     let subject = subject_digest(&request, &inventory.digest)?;
     let deadline = status.approval_deadline.as_ref().map_or(Timestamp::MIN, |time| time.0);
     let judgement = judge(&Case {
-        request: observed.request,
+        subject: observed.request.subject(),
+        created: observed.request.created(),
         requester: proven(observed),
-        subject_digest: &subject,
-        inventory_digest: &inventory.digest,
+        digest: &subject,
         sign_offs: observed.sign_offs,
-        record: observed.record,
+        record: observed.record.map(|record| Annotated {
+            record,
+            inventory: &inventory.digest,
+            seen: status.annotation.as_ref(),
+        }),
         ring: observed.ring,
         identities: &observed.policies.floor().identities,
-        min_approvals: observed.effective.min_approvals,
+        quorum: Quorum::of_deletion(observed.effective),
         rights: observed.rights,
         approval_deadline: deadline,
         as_of: None,

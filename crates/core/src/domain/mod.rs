@@ -1,5 +1,7 @@
 //! Decisions: pure functions over validated types. Whatever time it is, is passed in.
 
+pub mod change;
+pub mod change_asked;
 pub mod deletion;
 pub mod identity;
 pub mod inventory;
@@ -9,6 +11,8 @@ pub mod policy;
 pub mod proof;
 pub mod ready;
 pub mod refusal;
+pub mod request;
+pub mod rollout;
 pub mod scope;
 pub mod selector;
 pub mod speaking;

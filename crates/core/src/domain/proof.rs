@@ -7,7 +7,13 @@ pub struct Proof(pub(crate) Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     NotGoverned(NotGoverned),
+    /// What runs stays what it is.
+    Unchanged,
+    /// The template is in the workload's record under authorisation; its short digest.
+    Recorded(String),
     Delegated(String),
+    /// The standard change that fits.
+    Standard(String),
     Confirmed(String),
     Own,
 }
@@ -30,6 +36,12 @@ pub enum NotGoverned {
     Empty,
     /// The object is already going: this request changes nothing.
     AlreadyGoing,
+    /// Rollouts in a system namespace are left alone.
+    SystemNamespace,
+    /// The workload does not run: nothing goes with it.
+    NotRunning,
+    /// It goes with its owner or its namespace.
+    Collected,
     /// Nothing that a rule protects is touched.
     Harmless,
 }
@@ -51,19 +63,25 @@ impl Proof {
                 NotGoverned::Ephemeral => "Ephemeral",
                 NotGoverned::Empty => "Empty",
                 NotGoverned::AlreadyGoing => "AlreadyGoing",
+                NotGoverned::SystemNamespace => "SystemNamespace",
+                NotGoverned::NotRunning => "NotRunning",
+                NotGoverned::Collected => "Collected",
                 NotGoverned::Harmless => "Harmless",
             },
+            Kind::Unchanged => "Unchanged",
+            Kind::Recorded(_) => "Recorded",
             Kind::Delegated(_) => "Delegated",
+            Kind::Standard(_) => "Standard",
             Kind::Confirmed(_) => "Confirmed",
             Kind::Own => "Own",
         }
     }
 
-    /// What the proof names: the request that was confirmed, or the delegation.
+    /// What the proof names: the request that was confirmed, the delegation or the standard change, or the digest that was known.
     pub fn names(&self) -> Option<&str> {
         match &self.0 {
-            Kind::Delegated(name) | Kind::Confirmed(name) => Some(name),
-            Kind::NotGoverned(_) | Kind::Own => None,
+            Kind::Recorded(name) | Kind::Delegated(name) | Kind::Standard(name) | Kind::Confirmed(name) => Some(name),
+            Kind::NotGoverned(_) | Kind::Unchanged | Kind::Own => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{API_VERSION, APPROVED_BY, Target, TargetKind};
+use crate::api::{API_VERSION, APPROVED_BY, ChangeTarget, Target, TargetKind};
 use crate::digest::hex;
 
 /// Approves the deletion of an object that a person can patch.
@@ -46,6 +46,37 @@ pub fn sign_off(request: &str, uid: &str, subject_digest: &str) -> String {
         },
     });
     create(&object)
+}
+
+/// Signs a change off.
+pub fn sign_off_change(namespace: &str, change: &str, uid: &str, request_digest: &str) -> String {
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "SignOff",
+        "metadata": {"generateName": format!("{}-", truncated(change))},
+        "spec": {
+            "subject": {"kind": "ChangeRequest", "namespace": namespace, "name": change, "uid": uid},
+            "says": "Approve",
+            "digest": request_digest,
+        },
+    });
+    create(&object)
+}
+
+/// Opens a change of one target in a namespace.
+pub fn change(namespace: &str, title: &str, target: &ChangeTarget) -> String {
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "ChangeRequest",
+        "metadata": {"generateName": format!("{}-", truncated(&target.name)), "namespace": namespace},
+        "spec": {"type": "Normal", "title": title, "targets": [target]},
+    });
+    create(&object)
+}
+
+/// Shows a change.
+pub fn show_change(namespace: &str, change: &str) -> String {
+    format!("kubectl -n {} get changerequest {} -o yaml", word(namespace), word(change))
 }
 
 /// Deletes the target.

@@ -3,12 +3,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Author, DeletionRequest, Identities, Phase, Says, SignOff, Target};
+use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, Target};
 use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
 use crate::domain::lifecycle::TargetState;
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
+use crate::domain::request::{Request, RequestSpec as _, Stage};
 use crate::domain::statement::{ApprovalRecord, prove_requester, prove_requester_content, prove_sign_off_content};
 use crate::reason::Code;
 use crate::seal::{KeyRing, SEAL_SKEW};
@@ -59,15 +60,9 @@ pub fn request_created(
     ring: &KeyRing,
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
-    usable(speaker.author)?;
     let target = &request.spec.target;
     let what = format!("the request to delete {}", target.text());
-    let requester = request.spec.requester.as_ref().ok_or_else(|| forged(&what))?;
-    let sealed =
-        if speaker.dry_run { requester.seal.is_none() } else { prove_requester_content(ring, request).is_ok() };
-    if requester.author != *speaker.author || !written_now(requester.at.0, now) || !sealed {
-        return Err(forged(&what));
-    }
+    asked_by(speaker, request, &what, ring, now)?;
     if !speaker.may_request {
         let namespace = target.rights_namespace();
         return Err(Refusal::new(
@@ -84,21 +79,44 @@ pub fn request_created(
         return Err(Refusal::new(Code::SubjectUnknown, format!("{what} was not created: {} {is}", target.text()))
             .next("See its UID with:", ready::see_uid(target)));
     }
+    not_too_many::<DeletionRequest>(speaker, &what)?;
+    Ok(Proof(Kind::Own))
+}
+
+/// A request says of its requester what stamp wrote, and that is who is asking now.
+pub(super) fn asked_by<R: Request>(
+    speaker: &Speaker<'_>,
+    request: &R,
+    what: &str,
+    ring: &KeyRing,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    usable(speaker.author)?;
+    let requester = request.spec().requester().ok_or_else(|| forged(what))?;
+    let sealed =
+        if speaker.dry_run { requester.seal.is_none() } else { prove_requester_content(ring, request).is_ok() };
+    if requester.author != *speaker.author || !written_now(requester.at.0, now) || !sealed {
+        return Err(forged(what));
+    }
+    Ok(())
+}
+
+pub(super) fn not_too_many<R: Request>(speaker: &Speaker<'_>, what: &str) -> Result<(), Refusal> {
     if speaker.open >= MAX_OPEN_REQUESTS && !speaker.is_controller {
         return Err(Refusal::new(
             Code::TooManyOpen,
             format!("{what} was not created: {} has {} open requests already", speaker.author.username, speaker.open),
         )
-        .next("See them with:", "kubectl get deletionrequests"));
+        .next("See them with:", R::show_all()));
     }
-    Ok(Proof(Kind::Own))
+    Ok(())
 }
 
 /// A sign-off is created about `subject`, which was read live.
-pub fn sign_off_created(
+pub fn sign_off_created<R: Request>(
     speaker: &Speaker<'_>,
     sign_off: &SignOff,
-    subject: Option<&DeletionRequest>,
+    subject: Option<&R>,
     identities: &Identities,
     ring: &KeyRing,
     now: Timestamp,
@@ -111,21 +129,21 @@ pub fn sign_off_created(
     if author != speaker.author || !written_now(at.0, now) || !sealed {
         return Err(forged(&what));
     }
-    let same = |request: &&DeletionRequest| {
-        spec.subject.kind == "DeletionRequest" && request.metadata.uid.as_deref() == Some(&spec.subject.uid)
-    };
-    let Some(request) = subject.filter(same) else {
+    let Some(request) = subject.filter(|request| request.subject().as_ref() == Some(&spec.subject)) else {
         return Err(Refusal::new(
             Code::SubjectUnknown,
             format!("{what} was not written: there is no {} of that name and UID", spec.subject.kind),
         )
-        .next("See the requests with:", "kubectl get deletionrequests"));
+        .next("See the requests with:", R::show_all()));
     };
-    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-    if phase.is_ended() || phase == Phase::Executing {
-        let code = if phase.is_ended() { Code::RequestEnded } else { Code::RequestInUse };
-        return Err(Refusal::new(code, format!("{what} was not written: the request is {}", phase.as_str()))
-            .next("See how it stands with:", ready::show(&spec.subject.name)));
+    let over = match request.stage() {
+        Stage::Open => None,
+        Stage::InUse => Some(Code::RequestInUse),
+        Stage::Ended { .. } => Some(Code::RequestEnded),
+    };
+    if let Some(code) = over {
+        return Err(Refusal::new(code, format!("{what} was not written: the request is {}", request.phase()))
+            .next("See how it stands with:", request.show()));
     }
     if speaker.open >= MAX_OPEN_SIGN_OFFS {
         return Err(Refusal::new(
@@ -149,27 +167,26 @@ pub fn said_while_going(sign_off: &SignOff) -> Refusal {
     Refusal::new(Code::RequestInUse, sentence).next("See how it stands with:", ready::show(name))
 }
 
-fn said(
+fn said<R: Request>(
     speaker: &Speaker<'_>,
     sign_off: &SignOff,
-    (request, requester): (&DeletionRequest, Option<&Author>),
+    (request, requester): (&R, Option<&Author>),
     identities: &Identities,
     what: &str,
 ) -> Result<Proof, Refusal> {
-    let namespace = request.spec.target.rights_namespace();
+    let namespace = request.place();
     let own = requester.is_some_and(|requester| same_person(requester, speaker.author));
     let held = match sign_off.spec.says {
         Says::Approve | Says::Reject => speaker.may_approve,
         Says::Hold => speaker.may_approve || speaker.may_request,
         Says::Cancel => true,
     };
-    let name = &sign_off.spec.subject.name;
     if sign_off.spec.says == Says::Cancel && !own {
         return Err(Refusal::new(
             Code::StatementNotYours,
             format!("{what} was not written: only its requester cancels a request"),
         )
-        .next("See whose request it is with:", ready::show(name)));
+        .next("See whose request it is with:", request.show()));
     }
     if sign_off.spec.says == Says::Approve {
         person(speaker.author, identities, what)?;
@@ -178,7 +195,7 @@ fn said(
                 Code::SelfApproval,
                 format!("{what} was not written: {} asked for it and can't sign it off too", speaker.author.username),
             )
-            .next("A second person can look at it with:", ready::show(name)));
+            .next("A second person can look at it with:", request.show()));
         }
     }
     if !held {
@@ -191,16 +208,15 @@ fn said(
             ready::bind(namespace, "foureyes-approver", &speaker.author.username),
         ));
     }
-    let current = request.status.as_ref().and_then(|status| status.subject_digest.as_deref());
+    let current = request.current_digest();
     if sign_off.spec.says == Says::Approve && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
         let refusal = Refusal::new(
             Code::DigestStale,
             format!("{what} was not written: its digest is not that of the current content; look again"),
         );
-        let uid = request.metadata.uid.as_deref().unwrap_or_default();
         return Err(match current {
-            Some(digest) => refusal.next("When you have looked, sign off with:", ready::sign_off(name, uid, digest)),
-            None => refusal.next("Its content is not known yet; see it with:", ready::show(name)),
+            Some(digest) => refusal.next("When you have looked, sign off with:", request.sign_off(digest)),
+            None => refusal.next("Its content is not known yet; see it with:", request.show()),
         });
     }
     Ok(Proof(Kind::Own))
@@ -217,11 +233,11 @@ fn person(author: &Author, identities: &Identities, what: &str) -> Result<(), Re
 }
 
 /// A sign-off is deleted: that withdraws it. The controller clears those whose subject is gone.
-pub fn sign_off_deleted(
+pub fn sign_off_deleted<R: Request>(
     author: &Author,
     is_controller: bool,
     sign_off: &SignOff,
-    subject: Option<&DeletionRequest>,
+    subject: Option<&R>,
     target_going: bool,
 ) -> Result<Proof, Refusal> {
     let name = sign_off.metadata.name.as_deref().unwrap_or_default();
@@ -229,7 +245,7 @@ pub fn sign_off_deleted(
         Refusal::new(code, format!("sign-off {name} was not deleted: {why}"))
             .next("Look at it with:", format!("kubectl get signoff {name} -o yaml"))
     };
-    let subject = subject.filter(|request| request.metadata.uid.as_deref() == Some(&sign_off.spec.subject.uid));
+    let subject = subject.filter(|request| request.uid() == sign_off.spec.subject.uid);
     let Some(request) = subject else {
         // Its subject is gone: it says nothing any more, and may be cleared.
         let own = sign_off.spec.author.as_ref().is_none_or(|stated| is_same_account(stated, author));
@@ -243,11 +259,16 @@ pub fn sign_off_deleted(
     if !is_same_account(stated, author) {
         return Err(refuse(Code::StatementNotYours, &format!("only {} can withdraw it", stated.username)));
     }
-    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-    if phase == Phase::Executing || target_going && !phase.is_ended() {
+    let stage = request.stage();
+    if stage == Stage::InUse || target_going && stage == Stage::Open {
         return Err(refuse(Code::RequestInUse, "the deletion it speaks about has begun"));
     }
-    if matches!((sign_off.spec.says, phase), (Says::Reject, Phase::Rejected) | (Says::Cancel, Phase::Cancelled)) {
+    let ended_by_it = match (sign_off.spec.says, stage) {
+        (Says::Reject, Stage::Ended { rejected, .. }) => rejected,
+        (Says::Cancel, Stage::Ended { cancelled, .. }) => cancelled,
+        _ => false,
+    };
+    if ended_by_it {
         return Err(refuse(Code::RequestEnded, "the request has ended by it, and it stays as the reason why"));
     }
     Ok(Proof(Kind::Own))
@@ -259,40 +280,31 @@ fn is_same_account(one: &Author, other: &Author) -> bool {
 }
 
 /// A request is deleted.
-pub fn request_deleted(
+pub fn request_deleted<R: Request>(
     speaker: &Speaker<'_>,
-    request: &DeletionRequest,
+    request: &R,
     target: TargetState,
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
-    let name = request.metadata.name.as_deref().unwrap_or_default();
     let refuse = |code, why: String| {
-        Refusal::new(code, format!("DeletionRequest {name} was not deleted: {why}"))
-            .next("See how it stands with:", ready::show(name))
+        Refusal::new(code, format!("{} {} was not deleted: {why}", R::KIND, request.name()))
+            .next("See how it stands with:", request.show())
     };
-    let status = request.status.as_ref();
-    let phase = status.and_then(|status| status.phase).unwrap_or_default();
-    if phase == Phase::Executing || matches!(target, TargetState::Going(_)) {
-        return Err(refuse(Code::RequestInUse, "its target is being deleted on its strength".to_owned()));
-    }
-    // Without it nobody could tell that the annotation was used; a new request would take it in once more.
-    let spent = status.filter(|status| status.annotation.is_some() && target == TargetState::Live);
-    if let Some(until) = spent.and_then(|status| status.approval_deadline.as_ref()).filter(|until| now <= until.0) {
-        let why = format!("until {} it shows that the approval by annotation was used", until.0);
+    if let Some(why) = request.kept(target, now) {
         return Err(refuse(Code::RequestInUse, why));
     }
-    if phase.is_ended() {
+    if matches!(request.stage(), Stage::Ended { .. }) {
         return if speaker.may_request || speaker.may_approve {
             Ok(Proof(Kind::Own))
         } else {
-            let namespace = request.spec.target.rights_namespace();
+            let namespace = request.place();
             Err(refuse(
                 Code::RightMissing,
                 format!("{} may not clear requests of {namespace}", speaker.author.username),
             ))
         };
     }
-    let requester = request.spec.requester.as_ref().map(|requester| &requester.author);
+    let requester = request.spec().requester().map(|requester| &requester.author);
     if requester.is_none_or(|requester| is_same_account(requester, speaker.author)) {
         return Ok(Proof(Kind::Own));
     }

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Author, DeletionRequest, DeletionRequestSpec, Requester, SignOff, SignOffSpec};
+use crate::api::{Author, Requester, SignOff, SignOffSpec};
 use crate::digest::{DigestError, Encoding, digest};
+use crate::domain::request::{Request, RequestSpec};
 use crate::seal::{KeyRing, SealError, SigningKey, Statement, created_then};
 
 const SIGN_OFF: &str = "SignOff";
-const REQUESTER: &str = "DeletionRequest/requester";
 const APPROVAL: &str = "approved-by";
 
 /// Times in statements have seconds, as creationTimestamps do.
@@ -50,8 +50,8 @@ fn unsealed(spec: &SignOffSpec) -> SignOffSpec {
 }
 
 /// `request/v1`: the spec but for what stamp wrote.
-pub fn request_digest(spec: &DeletionRequestSpec) -> Result<String, DigestError> {
-    digest(Encoding::Request, &DeletionRequestSpec { requester: None, ..spec.clone() })
+pub fn request_digest<S: RequestSpec>(spec: &S) -> Result<String, DigestError> {
+    digest(Encoding::Request, &spec.unstamped())
 }
 
 /// `subject/v1`: what a sign-off names.
@@ -66,32 +66,37 @@ struct RequesterBody<'a> {
     at: &'a Time,
 }
 
-/// Seals who asked for what.
-pub fn seal_requester(
+/// What the seal of a request calls it: with its namespace, if it has one, so that it is worth nothing in another.
+pub fn sealed_name(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+}
+
+/// Seals who asked for what; `name` is that of [`sealed_name`].
+pub fn seal_requester<S: RequestSpec>(
     key: &SigningKey,
     cluster: &str,
     name: &str,
-    spec: &DeletionRequestSpec,
+    spec: &S,
     author: &Author,
     at: &Time,
 ) -> Result<String, SealError> {
     let body = RequesterBody { digest: request_digest(spec)?, author, at };
-    key.seal(cluster, &Statement { kind: REQUESTER, name, body: &body })
+    key.seal(cluster, &Statement { kind: S::SEALED_AS, name, body: &body })
 }
 
 /// Who asked, if the seal proves it; an unproven requester counts as none.
-pub fn prove_requester<'a>(ring: &KeyRing, request: &'a DeletionRequest) -> Result<&'a Author, SealError> {
+pub fn prove_requester<'a, R: Request>(ring: &KeyRing, request: &'a R) -> Result<&'a Author, SealError> {
     let requester = prove_requester_content(ring, request)?;
-    created_then(request.metadata.creation_timestamp.as_ref().map(|time| time.0), requester.at.0)?;
+    created_then(request.created(), requester.at.0)?;
     Ok(&requester.author)
 }
 
 /// As [`prove_requester`], for a request that is only being created.
-pub fn prove_requester_content<'a>(ring: &KeyRing, request: &'a DeletionRequest) -> Result<&'a Requester, SealError> {
-    let requester = request.spec.requester.as_ref().ok_or(SealError::Missing)?;
-    let name = request.metadata.name.as_deref().unwrap_or_default();
-    let body = RequesterBody { digest: request_digest(&request.spec)?, author: &requester.author, at: &requester.at };
-    let statement = Statement { kind: REQUESTER, name, body: &body };
+pub fn prove_requester_content<'a, R: Request>(ring: &KeyRing, request: &'a R) -> Result<&'a Requester, SealError> {
+    let requester = request.spec().requester().ok_or(SealError::Missing)?;
+    let name = sealed_name(request.metadata().namespace.as_deref(), request.name());
+    let body = RequesterBody { digest: request_digest(request.spec())?, author: &requester.author, at: &requester.at };
+    let statement = Statement { kind: R::Spec::SEALED_AS, name: &name, body: &body };
     whole_seconds(&requester.at)?;
     ring.verify(&statement, requester.seal.as_deref(), requester.at.0)?;
     Ok(requester)

@@ -233,7 +233,7 @@ fn a_statement_must_have_been_created_when_it_says() {
 }
 
 /// Every value below `value` replaced by something else, removed, or joined by another.
-fn mutations(value: &Value) -> Vec<Value> {
+pub fn mutations(value: &Value) -> Vec<Value> {
     let mut all: Vec<Value> = match value {
         Value::Null => vec![json!("x")],
         Value::Bool(_) | Value::Number(_) => vec![json!(4711)],

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::merging::{as_strict, compiled, namespace, set, spec};
+use crate::merging::{as_strict, compiled, namespace, set, spec, submitter};
 use crate::support::{labels, policies};
 
 fn user(name: &str) -> Value {
@@ -18,6 +18,21 @@ fn user(name: &str) -> Value {
 fn delegation(account: &str, kind: &str) -> Value {
     let account = json!({"namespace": "ops", "name": account});
     json!([{"serviceAccount": account, "ownerKind": {"group": "example.org", "kind": kind}, "may": ["DeleteClaims"]}])
+}
+
+fn rolls(account: &str, kind: &str) -> Value {
+    let mut all = delegation(account, kind);
+    all[0]["may"] = json!(["DeleteClaims", "Roll"]);
+    all
+}
+
+fn standard(pattern: &str) -> Value {
+    let target = json!({"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "*"});
+    json!({"standardChanges": [{"targets": [target], "imagePattern": pattern, "actors": user("bot")}]})
+}
+
+fn resource(template: &str) -> Value {
+    json!({"rolloutResources": [{"group": "example.org", "kind": "Service", "template": template}]})
 }
 
 fn exempt_labels(value: &str) -> Value {
@@ -33,6 +48,21 @@ fn rule(team: &str, environment: &str) -> Value {
 #[case::enforcement(json!({"enforcement": {"deletions": "Deny"}}), json!({"enforcement": {"deletions": "Warn"}}))]
 #[case::enforcement_off(json!({"enforcement": {"deletions": "Deny"}}), json!({"enforcement": {"deletions": "Off"}}))]
 #[case::enforcement_unset(json!({}), json!({"enforcement": {"deletions": "Warn"}}))]
+#[case::rollouts(json!({}), json!({"enforcement": {"rollouts": "Warn"}}))]
+#[case::creations(json!({}), json!({"enforcement": {"creations": "Off"}}))]
+#[case::removals(json!({}), json!({"enforcement": {"removals": "Off"}}))]
+#[case::machine_submitters(json!({}), json!({"approvals": {"machineSubmitters": [submitter("argocd", 1)]}}))]
+#[case::machine_submitters_lower(json!({"approvals": {"machineSubmitters": [submitter("argocd", 1)]}}), json!({"approvals": {"machineSubmitters": [submitter("argocd", 0)]}}))]
+#[case::machine_submitters_of_many(json!({"approvals": {"min": 4}}), json!({"approvals": {"min": 4, "machineSubmitters": [submitter("argocd", 2)]}}))]
+#[case::pin(json!({"pin": "Template"}), json!({}))]
+#[case::revisions(json!({}), json!({"rollback": {"revisions": 4}}))]
+#[case::roll(json!({"delegations": delegation("operator", "Database")}), json!({"delegations": rolls("operator", "Database")}))]
+#[case::standard(json!({}), standard("registry.example.org/*"))]
+#[case::standard_pattern(standard("registry.example.org/*"), standard("*"))]
+#[case::free(json!({}), json!({"freeChanges": [{"annotation": "checksum/config"}]}))]
+#[case::system(json!({}), json!({"systemNamespaces": ["shop"]}))]
+#[case::resources(resource(".spec.template"), json!({}))]
+#[case::resources_elsewhere(resource(".spec.template"), resource(".spec.other"))]
 #[case::approvals(json!({"approvals": {"min": 3}}), json!({"approvals": {"min": 2}}))]
 #[case::approvals_unset(json!({"approvals": {"min": 2}}), json!({}))]
 #[case::approval_clock(json!({"expiry": {"approval": "1h"}}), json!({"expiry": {"approval": "1h1s"}}))]
@@ -59,6 +89,15 @@ fn every_field_loosened_alone_is_noticed(#[case] strict: Value, #[case] loose: V
 #[rstest]
 #[case(json!({"enforcement": {"deletions": "Warn"}}), json!({"enforcement": {"deletions": "Deny"}}))]
 #[case(json!({"approvals": {"min": 2}}), json!({"approvals": {"min": 3}}))]
+#[case(json!({"enforcement": {"rollouts": "Warn"}}), json!({}))]
+#[case(json!({}), json!({"enforcement": {"removals": "Deny"}}))]
+#[case(json!({"approvals": {"machineSubmitters": [submitter("argocd", 0)]}}), json!({"approvals": {"machineSubmitters": [submitter("argocd", 1)]}}))]
+#[case(json!({"approvals": {"machineSubmitters": [submitter("argocd", 0)]}}), json!({}))]
+#[case(json!({}), json!({"pin": "Template", "rollback": {"revisions": 0}}))]
+#[case(standard("*"), json!({}))]
+#[case(json!({"freeChanges": [{"annotation": "checksum/config"}]}), json!({}))]
+#[case(json!({"systemNamespaces": ["shop"]}), json!({}))]
+#[case(json!({}), resource(".spec.template"))]
 #[case(json!({}), json!({"expiry": {"approval": "335h", "use": "23h"}}))]
 #[case(json!({}), json!({"identities": {"shared": user("admin")}}))]
 #[case(json!({"identities": {"people": user("kubernetes-admin")}}), json!({}))]
@@ -122,11 +161,11 @@ fn labels_that_loosen_are_noticed(#[case] old: &[(&str, &str)], #[case] new: &[(
     assert_eq!(scope_loosened(&set, &labels(old), &set, &labels(new)).is_some(), looser);
 }
 
-/// Whether a namespace with these labels, or one without any, in which deletions are refused is less protected.
+/// Whether a namespace with these labels, or one without any, in which something is refused is less protected.
 fn protects_less(old: &PolicySet, new: &PolicySet, labels: &BTreeMap<String, String>) -> bool {
     [labels, &BTreeMap::new()].into_iter().any(|labels| {
         let (was, is) = (old.effective(labels).unwrap(), new.effective(labels).unwrap());
-        was.deletions == Mode::Deny && !as_strict(&is, &was)
+        [was.deletions, was.rollouts, was.creations, was.removals].contains(&Mode::Deny) && !as_strict(&is, &was)
     })
 }
 
@@ -140,7 +179,8 @@ fn the_floor_is_free_until_some_namespace_is_enforced(
     #[case] shop: &[(&str, &str)],
     #[case] expected: Option<&str>,
 ) {
-    let floor = |people: &str| json!({"enforcement": {"deletions": mode}, "identities": {"people": user(people)}});
+    let modes = json!({"deletions": mode, "rollouts": mode, "creations": mode, "removals": mode});
+    let floor = |people: &str| json!({"enforcement": modes, "identities": {"people": user(people)}});
     let strict = json!({"selector": {"matchLabels": {"team": "a"}}, "enforcement": {"deletions": "Deny"}});
     let old = policies(&[("default", floor("one")), ("strict", strict.clone())]);
     let new = policies(&[("default", floor("two")), ("strict", strict)]);

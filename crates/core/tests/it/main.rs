@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agreement;
+mod asking;
 mod binding;
+mod changed_by;
+mod changes;
 mod clocks;
 mod index;
 mod lifecycle;
@@ -10,9 +13,11 @@ mod loosening;
 mod merging;
 mod monotone;
 mod refusals;
+mod rollouts;
 mod scenario;
 mod schema;
 mod scope;
 mod speaking;
 mod support;
+mod templates;
 mod two_people;

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use foureyes_core::api::Mode;
+use foureyes_core::api::{Mode, Pin};
 use foureyes_core::domain::deletion::{Governance, scope};
 use foureyes_core::domain::policy::{CompiledPolicy, Effective, PolicySet, compile};
 use foureyes_core::index::{PolicyEntry, policy_entry, policy_set};
 use foureyes_core::reason::Code;
 use jiff::SignedDuration;
 use proptest::prelude::*;
+use proptest::sample::select;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -24,17 +25,33 @@ pub fn spec() -> impl Strategy<Value = Value> {
         1 => Just(json!({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]})),
     ];
     let mode = proptest::option::of(prop_oneof![Just("Off"), Just("Warn"), Just("Deny")]);
+    let modes = (mode.clone(), mode.clone(), mode.clone(), mode);
     let min = proptest::option::of(1..5_u32);
+    let machines =
+        proptest::option::of(proptest::collection::btree_map(select(vec!["argocd", "flux"]), 0..3_u32, 0..3));
     let clock = proptest::option::of(1..1000_u32);
-    (selector, mode, min, clock.clone(), clock).prop_map(|(selector, mode, min, approval, usage)| {
+    let pin = proptest::option::of(select(vec!["Images", "Template"]));
+    let revisions = proptest::option::of(0..6_u32);
+    let counts = (min, machines, revisions);
+    (selector, modes, counts, pin, clock.clone(), clock).prop_map(|(selector, modes, counts, pin, approval, usage)| {
         let hours = |hours: Option<u32>| hours.map(|hours| format!("{hours}h"));
+        let (min, machines, revisions) = counts;
+        let machines: Option<Vec<Value>> =
+            machines.map(|all| all.into_iter().map(|(name, n)| submitter(name, n)).collect());
         without_nulls(json!({
             "selector": selector,
-            "enforcement": {"deletions": mode},
-            "approvals": {"min": min},
+            "enforcement": {"deletions": modes.0, "rollouts": modes.1, "creations": modes.2, "removals": modes.3},
+            "approvals": {"min": min, "machineSubmitters": machines},
+            "pin": pin,
+            "rollback": {"revisions": revisions},
             "expiry": {"approval": hours(approval), "use": hours(usage)},
         }))
     })
+}
+
+/// An entry of machineSubmitters.
+pub fn submitter(name: &str, approvals: u32) -> Value {
+    json!({"serviceAccount": {"namespace": "ops", "name": name}, "approvals": approvals})
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -74,7 +91,14 @@ pub fn namespace() -> impl Strategy<Value = BTreeMap<String, String>> {
 
 /// As strict in every field.
 pub fn as_strict(one: &Effective, than: &Effective) -> bool {
+    let machines = ["argocd", "flux", "other"].map(|name| format!("system:serviceaccount:ops:{name}"));
     one.deletions >= than.deletions
+        && one.rollouts >= than.rollouts
+        && one.creations >= than.creations
+        && one.removals >= than.removals
+        && one.pin >= than.pin
+        && one.revisions <= than.revisions
+        && machines.iter().all(|machine| one.asked_by_machine(machine) >= than.asked_by_machine(machine))
         && one.min_approvals >= than.min_approvals
         && one.approval_clock <= than.approval_clock
         && one.use_clock <= than.use_clock
@@ -140,6 +164,11 @@ proptest! {
 fn built_in_values_are_those_of_the_design() {
     let effective = PolicySet::default().effective(&labels(&[])).unwrap();
     assert_eq!(effective.deletions, Mode::Deny);
+    assert_eq!((effective.rollouts, effective.creations, effective.removals), (Mode::Deny, Mode::Deny, Mode::Warn));
+    assert_eq!((effective.pin, effective.revisions), (Pin::Images, 3));
+    assert_eq!(effective.asked_by_machine("system:serviceaccount:ops:argocd"), 2);
+    assert_eq!(effective.change_clock(false), SignedDuration::from_hours(24));
+    assert_eq!(effective.change_clock(true), SignedDuration::from_hours(4));
     assert_eq!(effective.min_approvals, 1);
     assert_eq!(effective.approval_clock, SignedDuration::from_hours(14 * 24));
     assert_eq!(effective.use_clock, SignedDuration::from_hours(24));
@@ -166,6 +195,15 @@ fn the_floor_may_loosen_the_built_in_values_and_others_may_not() {
 #[case(json!({"expiry": {"approval": "-3h"}}))]
 #[case(json!({"expiry": {"approval": ""}}))]
 #[case(json!({"enforcement": {"deletions": "Maybe"}}))]
+#[case(json!({"enforcement": {"rollouts": "deny"}}))]
+#[case(json!({"approvals": {"machineSubmitters": [submitter("argocd", 3)]}}))]
+#[case(json!({"pin": "Tags"}))]
+#[case(json!({"rollback": {"revisions": 21}}))]
+#[case(json!({"rollback": {"revisions": -1}}))]
+#[case(json!({"systemNamespaces": ["cert-manager"]}))]
+#[case(json!({"standardChanges": []}))]
+#[case(json!({"freeChanges": [{"annotation": "checksum/config"}]}))]
+#[case(json!({"rolloutResources": []}))]
 #[case(json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Near", "values": ["b"]}]}}))]
 #[case(json!({"identities": {"shared": [{"username": "admin"}]}}))]
 #[case(json!({"environments": []}))]
@@ -181,6 +219,12 @@ fn nonsense_and_what_only_the_floor_may_say_does_not_compile(#[case] spec: Value
 #[case(json!({"identities": {"shared": [{}]}}))]
 #[case(json!({"identities": {"people": [{"username": "a", "group": "b"}]}}))]
 #[case(json!({"deletion": {"exempt": {"claimSelector": {"matchLabels": {"scratch": "yes"}}}}}))]
+#[case(json!({"freeChanges": [{"annotation": "sidecar.istio.io/inject"}]}))]
+#[case(json!({"standardChanges": [{"targets": [], "imagePattern": "a*", "actors": [{}]}]}))]
+#[case(json!({"rolloutResources": [{"group": "apps", "kind": "Deployment", "template": ".spec.selector"}]}))]
+#[case(json!({"rolloutResources": [{"group": "a.b", "kind": "C", "template": "spec"}]}))]
+#[case(json!({"rolloutResources": [{"group": "a.b", "kind": "C", "template": ".spec..template"}]}))]
+#[case(json!({"rolloutResources": [{"group": "a.b", "kind": "C", "template": ".a"}, {"group": "a.b", "kind": "C", "template": ".b"}]}))]
 #[case(json!({"deletion": {"exempt": {"claimSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}}}))]
 #[case(json!({"environments": [{"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}, "environment": "Production"}]}))]
 fn a_floor_that_can_not_be_read_refuses_everywhere(#[case] spec: Value) {
@@ -228,4 +272,29 @@ fn the_first_rule_that_matches_says_what_a_namespace_is_for() {
     assert!(!set.is_production(&labels(&[("team", "b")])));
     assert!(set.is_production(&labels(&[])));
     assert!(!set.is_production(&labels(&[("team", "a"), ("foureyes.dev/environment", "non-production")])));
+}
+
+/// Whom the floor trusts, another policy may trust less; whom it does not name, nobody may trust more.
+#[test]
+fn another_policy_trusts_machines_less_and_never_more() {
+    let of = |floor: Value, other: Value| {
+        let set = policies(&[("default", json!({"approvals": floor})), ("other", json!({"approvals": other}))]);
+        let effective = set.effective(&labels(&[])).unwrap();
+        ["argocd", "flux"].map(|name| effective.asked_by_machine(&format!("system:serviceaccount:ops:{name}")))
+    };
+    let trusts = |name: &str, n: u32| json!({"machineSubmitters": [submitter(name, n)]});
+    assert_eq!(of(trusts("argocd", 0), json!({})), [0, 2]);
+    assert_eq!(of(trusts("argocd", 0), trusts("argocd", 1)), [1, 2]);
+    assert_eq!(of(trusts("argocd", 2), trusts("argocd", 0)), [2, 2]);
+    assert_eq!(of(trusts("argocd", 0), trusts("flux", 0)), [0, 2]);
+    assert_eq!(of(json!({"min": 3}), trusts("flux", 2)), [3, 3]);
+    assert_eq!(of(json!({"machineSubmitters": [submitter("flux", 0), submitter("flux", 1)]}), json!({})), [2, 1]);
+}
+
+#[test]
+fn what_the_cluster_needs_to_start_is_left_alone_beside_what_the_floor_names() {
+    let set = policies(&[("default", json!({"systemNamespaces": ["cert-manager"]}))]);
+    for (name, system) in [("kube-system", true), ("cert-manager", true), ("shop", false), ("", false)] {
+        assert_eq!(set.floor().is_system(name), system, "{name}");
+    }
 }

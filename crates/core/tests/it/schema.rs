@@ -1,6 +1,8 @@
 //! The definitions as they are installed: nothing in them may write a field that nobody said (fact 7).
 
-use foureyes_core::api::{DeletionRequest, SafetyPolicy, SignOff};
+use foureyes_core::api::{
+    ChangeRequest, ContentDigest, ContentEncoding, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff,
+};
 use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
@@ -22,8 +24,9 @@ fn walk(path: &str, value: &Value, visit: &mut impl FnMut(&str, &Map<String, Val
     }
 }
 
-fn definitions() -> [Value; 3] {
-    [DeletionRequest::crd(), SignOff::crd(), SafetyPolicy::crd()].map(|crd| serde_json::to_value(crd).unwrap())
+fn definitions() -> [Value; 5] {
+    let all = [DeletionRequest::crd(), SignOff::crd(), SafetyPolicy::crd(), ChangeRequest::crd(), RolloutRecord::crd()];
+    all.map(|crd| serde_json::to_value(crd).unwrap())
 }
 
 #[test]
@@ -54,14 +57,16 @@ fn no_schema_has_a_format_that_kubernetes_does_not_know() {
 
 #[test]
 fn definitions_are_as_the_design_names_them() {
-    for (definition, (plural, short, status)) in definitions().iter().zip([
-        ("deletionrequests", "del", true),
-        ("signoffs", "so", false),
-        ("safetypolicies", "spol", true),
+    for (definition, (plural, short, status, scope)) in definitions().iter().zip([
+        ("deletionrequests", "del", true, "Cluster"),
+        ("signoffs", "so", false, "Cluster"),
+        ("safetypolicies", "spol", true, "Cluster"),
+        ("changerequests", "chg", true, "Namespaced"),
+        ("rolloutrecords", "rr", true, "Cluster"),
     ]) {
         let spec = &definition["spec"];
         assert_eq!(spec["group"], "foureyes.dev");
-        assert_eq!(spec["scope"], "Cluster");
+        assert_eq!(spec["scope"], scope);
         assert_eq!(spec["names"]["plural"], plural);
         assert_eq!(spec["names"]["shortNames"], json!([short]));
         assert_eq!(spec["names"]["categories"], json!(["foureyes"]));
@@ -69,7 +74,7 @@ fn definitions_are_as_the_design_names_them() {
         assert_eq!(version["name"], "v1alpha1");
         assert_eq!(version["subresources"].get("status").is_some(), status);
     }
-    let [request, sign_off, _] = definitions();
+    let [request, sign_off, ..] = definitions();
     let selectable = |definition: &Value| definition["spec"]["versions"][0]["selectableFields"].clone();
     assert_eq!(selectable(&request), json!([{"jsonPath": ".spec.target.uid"}]));
     assert_eq!(selectable(&sign_off), json!([{"jsonPath": ".spec.subject.uid"}]));
@@ -77,8 +82,8 @@ fn definitions_are_as_the_design_names_them() {
 
 #[test]
 fn specs_of_requests_and_sign_offs_never_change() {
-    let [request, sign_off, _] = definitions();
-    for definition in [request, sign_off] {
+    let [request, sign_off, _, change, record] = definitions();
+    for definition in [request, sign_off, change, record] {
         let rules =
             definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"].to_string();
         assert!(rules.contains("self.spec == oldSelf.spec"), "{rules}");
@@ -104,4 +109,68 @@ fn what_is_written_is_read_again() {
         crate::support::request("del-1", crate::support::claim_target(), Some(&crate::support::named("alice")));
     let text = serde_json::to_string(&request).unwrap();
     assert_eq!(serde_json::from_str::<DeletionRequest>(&text).unwrap().spec, request.spec);
+}
+
+/// A rule that the API server is given about a field, found by a piece of its text.
+fn rules(definition: &Value) -> String {
+    let mut rules = String::new();
+    walk("", &definition["spec"]["versions"], &mut |_, map| {
+        if let Some(found) = map.get("x-kubernetes-validations") {
+            rules.push_str(&found.to_string());
+        }
+    });
+    rules
+}
+
+#[test]
+fn a_change_is_checked_by_the_api_server_itself() {
+    let [_, sign_off, _, change, _] = definitions();
+    let said = rules(&change);
+    for rule in [
+        "self.spec == oldSelf.spec",
+        "self.action == 'Apply' ? has(self.digest) != has(self.images) : !has(self.digest) && !has(self.images)",
+        "self.start < self.end",
+    ] {
+        assert!(said.contains(rule), "{rule}");
+    }
+    assert!(rules(&sign_off).contains("self.kind == 'ChangeRequest' && has(self.namespace)"));
+    let spec = &change["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    assert_eq!(spec["targets"]["minItems"], 1);
+    assert_eq!(spec["targets"]["maxItems"], 64);
+    let target = &spec["targets"]["items"]["properties"];
+    assert_eq!(target["action"]["enum"], json!(["Apply", "Remove"]));
+    assert_eq!(target["digest"]["properties"]["encoding"]["enum"], json!(["template/v1", "object/v1"]));
+    assert_eq!(target["images"]["maxProperties"], 64);
+    assert_eq!(spec["type"]["enum"], json!(["Standard", "Normal", "Emergency", "Unauthorized"]));
+}
+
+/// Every text that somebody writes has an end.
+#[test]
+fn no_text_of_a_change_is_without_bounds() {
+    let [.., change, _] = definitions();
+    let spec = &change["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    walk("spec", spec, &mut |path, map| {
+        let text = map.get("type") == Some(&json!("string"));
+        let bounded = ["maxLength", "enum", "format"].iter().any(|bound| map.contains_key(*bound));
+        // Who asked is written by stamp, from what the API server has authenticated.
+        assert!(!text || bounded || path.contains("/requester/"), "{path}");
+    });
+}
+
+#[test]
+fn the_digest_of_a_target_has_one_spelling() {
+    let value = format!("sha256:{}", "0a".repeat(32));
+    for (encoding, text) in [(ContentEncoding::Template, "template/v1"), (ContentEncoding::Object, "object/v1")] {
+        let digest = ContentDigest { encoding, value: value.clone() };
+        assert_eq!(digest.text(), format!("{text}:{value}"));
+        assert_eq!(ContentDigest::parse(&digest.text()), Some(digest));
+    }
+    for wrong in [
+        value.clone(),
+        format!("shape/v1:{value}"),
+        format!("template/v1:{value}0"),
+        "template/v1:sha256:0A".to_owned(),
+    ] {
+        assert_eq!(ContentDigest::parse(&wrong), None, "{wrong}");
+    }
 }

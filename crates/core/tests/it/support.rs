@@ -15,6 +15,7 @@ use foureyes_core::domain::lifecycle::{Observed, Plan, TargetState, decide};
 use foureyes_core::domain::policy::{Effective, PolicySet, compile};
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::request::Request as _;
 use foureyes_core::domain::statement::{
     ApprovalRecord, prove_requester, request_digest, seal_requester, seal_sign_off, subject_digest,
 };
@@ -164,6 +165,7 @@ pub fn request(name: &str, target: Target, requester: Option<&Author>) -> Deleti
 pub fn subject_of(request: &DeletionRequest) -> Subject {
     Subject {
         kind: "DeletionRequest".to_owned(),
+        namespace: None,
         name: request.metadata.name.clone().unwrap(),
         uid: request.metadata.uid.clone().unwrap(),
     }
@@ -331,16 +333,21 @@ impl Scene {
     pub fn judged(&self) -> Judgement {
         let effective = self.effective();
         let deadline = at(0).saturating_add(effective.approval_clock).unwrap();
+        let inventory = self.live.digest().unwrap();
         foureyes_core::domain::judgement::judge(&foureyes_core::domain::judgement::Case {
-            request: &self.request,
+            subject: self.request.subject(),
+            created: self.request.created(),
             requester: prove_requester(ring(), &self.request).ok(),
-            subject_digest: &self.digest(),
-            inventory_digest: &self.live.digest().unwrap(),
+            digest: &self.digest(),
             sign_offs: &self.sign_offs,
-            record: self.record.as_ref(),
+            record: self.record.as_ref().map(|record| foureyes_core::domain::judgement::Annotated {
+                record,
+                inventory: &inventory,
+                seen: self.request.status.as_ref().and_then(|status| status.annotation.as_ref()),
+            }),
             ring: ring(),
             identities: &self.policies.floor().identities,
-            min_approvals: effective.min_approvals,
+            quorum: foureyes_core::domain::judgement::Quorum::of_deletion(&effective),
             rights: &self.rights(),
             approval_deadline: deadline,
             as_of: None,

@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::api::{DelegatedAction, Delegation, Environment, Identities, Mode, SafetyPolicy, SafetyPolicySpec};
+use crate::api::{
+    Approvals, DelegatedAction, Delegation, Environment, Identities, IdentityMatcher, MachineSubmitter, Mode, Pin,
+    RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, StandardChange,
+};
 use crate::domain::policy::DEFAULT;
+use crate::domain::rollout::free::controls_sidecars;
+use crate::domain::rollout::location::is_built_in;
 use crate::domain::selector::{Selector, SelectorError};
 
 /// Why a policy can't be compiled; names the field.
@@ -23,6 +28,18 @@ pub enum PolicyError {
     SelectorOnDefault,
     #[error("spec.identities: every entry gives either a username or a group")]
     Matcher,
+    #[error("spec.approvals.machineSubmitters: {0} is not between 0 and 2")]
+    Submitter(i32),
+    #[error("spec.standardChanges: every actor gives either a username or a group")]
+    Actor,
+    #[error("spec.freeChanges: {0:?} makes another webhook put containers into the pod, so it is never free")]
+    SidecarControl(String),
+    #[error("spec.rollback.revisions: {0} is not between 0 and 20")]
+    Revisions(i32),
+    #[error("spec.rolloutResources: where the pod template of {0} is, is known already")]
+    KnownResource(String),
+    #[error("spec.rolloutResources: {0:?} is not a path below .spec, such as .spec.template")]
+    Path(String),
     #[error("spec.deletion.exempt.claimSelector: {0:?} does not begin with foureyes.dev/, so anybody could add it")]
     ForeignLabel(String),
 }
@@ -34,7 +51,14 @@ pub struct CompiledPolicy {
     pub generation: i64,
     pub selector: Selector,
     pub deletions: Option<Mode>,
+    pub rollouts: Option<Mode>,
+    pub creations: Option<Mode>,
+    pub removals: Option<Mode>,
     pub min_approvals: Option<u32>,
+    /// Approvals by username of the ServiceAccount that asks.
+    pub machine_submitters: BTreeMap<String, u32>,
+    pub pin: Option<Pin>,
+    pub revisions: Option<u32>,
     pub approval_clock: Option<SignedDuration>,
     pub use_clock: Option<SignedDuration>,
     /// Only on `default`.
@@ -48,7 +72,16 @@ pub struct Floor {
     pub identities: Identities,
     pub delegations: Vec<Delegation>,
     pub exemption: Exemption,
+    /// Beside [`SYSTEM_NAMESPACES`].
+    pub system_namespaces: Vec<String>,
+    pub standard_changes: Vec<StandardChange>,
+    /// Keys of annotations.
+    pub free_annotations: Vec<String>,
+    pub rollout_resources: Vec<RolloutResource>,
 }
+
+/// Namespaces in which rollouts are never governed: a cluster that can't start protects nothing.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
 /// Which claims are not worth protecting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,16 +107,22 @@ impl Floor {
     /// Whether the ServiceAccount `username` may do `action` to what an owner of this group and kind controls.
     pub fn delegates(&self, username: &str, group: &str, kind: &str, action: DelegatedAction) -> bool {
         self.delegations.iter().any(|delegation| {
-            let account = &delegation.service_account;
             delegation.may.contains(&action)
                 && delegation.owner_kind.group == group
                 && delegation.owner_kind.kind == kind
-                && username
-                    .strip_prefix("system:serviceaccount:")
-                    .and_then(|rest| rest.split_once(':'))
-                    .is_some_and(|(namespace, name)| namespace == account.namespace && name == account.name)
+                && self::username(&delegation.service_account) == username
         })
     }
+
+    /// Whether rollouts in this namespace are left alone.
+    pub fn is_system(&self, namespace: &str) -> bool {
+        SYSTEM_NAMESPACES.contains(&namespace) || self.system_namespaces.iter().any(|name| name == namespace)
+    }
+}
+
+/// How the API server names a ServiceAccount.
+fn username(account: &ServiceAccountRef) -> String {
+    format!("system:serviceaccount:{}:{}", account.namespace, account.name)
 }
 
 /// Compiles a policy.
@@ -102,12 +141,20 @@ pub fn compile(policy: &SafetyPolicy) -> Result<CompiledPolicy, PolicyError> {
         None => Selector::default(),
     };
     let expiry = spec.expiry.clone().unwrap_or_default();
+    let enforcement = spec.enforcement.clone().unwrap_or_default();
+    let rollback = spec.rollback.clone().unwrap_or_default();
     Ok(CompiledPolicy {
         name,
         generation: policy.metadata.generation.unwrap_or_default(),
         selector,
-        deletions: spec.enforcement.as_ref().and_then(|enforcement| enforcement.deletions),
+        deletions: enforcement.deletions,
+        rollouts: enforcement.rollouts,
+        creations: enforcement.creations,
+        removals: enforcement.removals,
         min_approvals: spec.approvals.as_ref().and_then(|approvals| approvals.min).map(min_approvals).transpose()?,
+        machine_submitters: machine_submitters(spec.approvals.as_ref())?,
+        pin: spec.pin,
+        revisions: rollback.revisions.map(revisions).transpose()?,
         approval_clock: duration("spec.expiry.approval", expiry.approval.as_deref())?,
         use_clock: duration("spec.expiry.use", expiry.usage.as_deref())?,
         floor: is_default.then(|| floor(spec)).transpose()?,
@@ -118,7 +165,11 @@ fn refuse_floor_fields(spec: &SafetyPolicySpec) -> Result<(), PolicyError> {
     let set = [
         ("spec.environments", spec.environments.is_some()),
         ("spec.identities", spec.identities.is_some()),
+        ("spec.systemNamespaces", spec.system_namespaces.is_some()),
         ("spec.delegations", spec.delegations.is_some()),
+        ("spec.standardChanges", spec.standard_changes.is_some()),
+        ("spec.freeChanges", spec.free_changes.is_some()),
+        ("spec.rolloutResources", spec.rollout_resources.is_some()),
         ("spec.deletion.exempt", spec.deletion.as_ref().is_some_and(|deletion| deletion.exempt.is_some())),
     ];
     set.iter().find(|(_, set)| *set).map_or(Ok(()), |(field, _)| Err(PolicyError::DefaultOnly(field)))
@@ -126,6 +177,24 @@ fn refuse_floor_fields(spec: &SafetyPolicySpec) -> Result<(), PolicyError> {
 
 fn min_approvals(min: i32) -> Result<u32, PolicyError> {
     u32::try_from(min).ok().filter(|min| (1..=10).contains(min)).ok_or(PolicyError::Min(min))
+}
+
+/// Where one account is named twice, the higher number counts.
+fn machine_submitters(approvals: Option<&Approvals>) -> Result<BTreeMap<String, u32>, PolicyError> {
+    let mut all = BTreeMap::new();
+    for MachineSubmitter { service_account, approvals } in
+        approvals.iter().flat_map(|approvals| approvals.machine_submitters.iter().flatten())
+    {
+        let needed = u32::try_from(*approvals).ok().filter(|needed| *needed <= 2);
+        let needed = needed.ok_or(PolicyError::Submitter(*approvals))?;
+        let entry = all.entry(username(service_account)).or_insert(needed);
+        *entry = needed.max(*entry);
+    }
+    Ok(all)
+}
+
+fn revisions(revisions: i32) -> Result<u32, PolicyError> {
+    u32::try_from(revisions).ok().filter(|revisions| *revisions <= 20).ok_or(PolicyError::Revisions(revisions))
 }
 
 fn duration(field: &'static str, text: Option<&str>) -> Result<Option<SignedDuration>, PolicyError> {
@@ -153,13 +222,47 @@ fn floor(spec: &SafetyPolicySpec) -> Result<Floor, PolicyError> {
         Selector::compile(selector).map_err(|error| PolicyError::Selector("spec.deletion.exempt.claimSelector", error))
     });
     let identities = spec.identities.iter().flat_map(|lists| [&lists.machines, &lists.people, &lists.shared]);
-    if identities.flatten().any(|entry| entry.username.is_some() == entry.group.is_some()) {
+    if identities.flatten().any(is_ambiguous) {
         return Err(PolicyError::Matcher);
+    }
+    let standard_changes = spec.standard_changes.clone().unwrap_or_default();
+    if standard_changes.iter().flat_map(|standard| &standard.actors).any(is_ambiguous) {
+        return Err(PolicyError::Actor);
     }
     Ok(Floor {
         environments: environments.collect::<Result<_, _>>()?,
         identities: spec.identities.clone().unwrap_or_default(),
         delegations: spec.delegations.clone().unwrap_or_default(),
         exemption: Exemption { storage_classes: exempt.storage_classes, claims: claims.transpose()? },
+        system_namespaces: spec.system_namespaces.clone().unwrap_or_default(),
+        standard_changes,
+        free_annotations: free_annotations(spec)?,
+        rollout_resources: rollout_resources(spec)?,
     })
+}
+
+const fn is_ambiguous(matcher: &IdentityMatcher) -> bool {
+    matcher.username.is_some() == matcher.group.is_some()
+}
+
+fn free_annotations(spec: &SafetyPolicySpec) -> Result<Vec<String>, PolicyError> {
+    let keys = spec.free_changes.iter().flatten().map(|free| free.annotation.clone());
+    keys.map(|key| if controls_sidecars(&key) { Err(PolicyError::SidecarControl(key)) } else { Ok(key) }).collect()
+}
+
+fn rollout_resources(spec: &SafetyPolicySpec) -> Result<Vec<RolloutResource>, PolicyError> {
+    let mut all: Vec<RolloutResource> = Vec::new();
+    for resource in spec.rollout_resources.iter().flatten() {
+        let known = |other: &RolloutResource| other.group == resource.group && other.kind == resource.kind;
+        if is_built_in(&resource.group, &resource.kind) || all.iter().any(known) {
+            return Err(PolicyError::KnownResource(resource.kind.clone()));
+        }
+        let fields =
+            resource.template.strip_prefix(".spec.").map(|path| path.split('.').all(|field| !field.is_empty()));
+        if fields != Some(true) {
+            return Err(PolicyError::Path(resource.template.clone()));
+        }
+        all.push(resource.clone());
+    }
+    Ok(all)
 }

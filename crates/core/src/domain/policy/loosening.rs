@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::compile::Floor;
 use super::merge::{Effective, PolicySet};
-use crate::api::{IdentityMatcher, Mode};
+use crate::api::Mode;
 
 /// What would be looser than before, in one sentence; `None` when nothing is. Where nothing is refused yet (Warn, Off)
 /// nothing can be loosened: that is the time to name machines and exempt what holds no data.
@@ -48,36 +48,52 @@ pub fn scope_loosened(
 
 fn is_enforced(policies: &PolicySet, labels: &BTreeMap<String, String>) -> bool {
     policies.is_production(labels)
-        && policies.effective(labels).is_ok_and(|effective| effective.deletions == Mode::Deny)
-        || policies.effective(labels).is_err()
+        && policies.effective(labels).map_or(true, |effective| {
+            [effective.deletions, effective.rollouts, effective.creations, effective.removals].contains(&Mode::Deny)
+        })
 }
 
 fn effective_loosened(old: &Effective, new: &Effective) -> Option<String> {
     let looser = [
         ("enforcement.deletions would be looser", new.deletions < old.deletions),
+        ("enforcement.rollouts would be looser", new.rollouts < old.rollouts),
+        ("enforcement.creations would be looser", new.creations < old.creations),
+        ("enforcement.removals would be looser", new.removals < old.removals),
         ("approvals.min would be lower", new.min_approvals < old.min_approvals),
+        ("a machine's changes would need fewer approvals", fewer_for_machines(old, new)),
+        ("pin would be looser", new.pin < old.pin),
+        ("rollback.revisions would be higher", new.revisions > old.revisions),
         ("expiry.approval would be longer", new.approval_clock > old.approval_clock),
         ("expiry.use would be longer", new.use_clock > old.use_clock),
     ];
     looser.iter().find(|(_, looser)| *looser).map(|(what, _)| (*what).to_owned())
 }
 
+fn fewer_for_machines(old: &Effective, new: &Effective) -> bool {
+    let named = old.machine_submitters.keys().chain(new.machine_submitters.keys());
+    named.into_iter().any(|machine| new.asked_by_machine(machine) < old.asked_by_machine(machine))
+}
+
 fn floor_loosened(old: &Floor, new: &Floor) -> Option<String> {
-    let added = |old: &[IdentityMatcher], new: &[IdentityMatcher]| new.iter().any(|entry| !old.contains(entry));
     let (was, is) = (&old.identities, &new.identities);
     let (exempt_was, exempt_is) = (&old.exemption, &new.exemption);
     let looser = [
-        ("more identities would count as people", added(&was.people, &is.people)),
-        ("an identity would no longer count as a machine", added(&is.machines, &was.machines)),
+        ("more identities would count as people", any_added(&was.people, &is.people)),
+        ("an identity would no longer count as a machine", any_added(&is.machines, &was.machines)),
         // Machines take finalizers off claims and add owners to namespaces.
-        ("more identities would count as machines", added(&was.machines, &is.machines)),
-        ("an identity would no longer count as shared", added(&is.shared, &was.shared)),
-        ("more would be delegated", new.delegations.iter().any(|entry| !old.delegations.contains(entry))),
-        (
-            "more storage classes would be exempt",
-            exempt_is.storage_classes.iter().any(|class| !exempt_was.storage_classes.contains(class)),
-        ),
+        ("more identities would count as machines", any_added(&was.machines, &is.machines)),
+        ("an identity would no longer count as shared", any_added(&is.shared, &was.shared)),
+        ("more would be delegated", any_added(&old.delegations, &new.delegations)),
+        ("more would be a standard change", any_added(&old.standard_changes, &new.standard_changes)),
+        ("more annotations would change freely", any_added(&old.free_annotations, &new.free_annotations)),
+        ("more namespaces would be left alone", any_added(&old.system_namespaces, &new.system_namespaces)),
+        ("a kind would no longer be governed", any_added(&new.rollout_resources, &old.rollout_resources)),
+        ("more storage classes would be exempt", any_added(&exempt_was.storage_classes, &exempt_is.storage_classes)),
         ("other claims would be exempt", exempt_is.claims.is_some() && exempt_is.claims != exempt_was.claims),
     ];
     looser.iter().find(|(_, looser)| *looser).map(|(what, _)| (*what).to_owned())
+}
+
+fn any_added<T: PartialEq>(old: &[T], new: &[T]) -> bool {
+    new.iter().any(|entry| !old.contains(entry))
 }

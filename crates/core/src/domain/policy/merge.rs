@@ -5,12 +5,21 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::compile::{CompiledPolicy, Floor};
-use crate::api::{ENVIRONMENT_LABEL, Environment, Mode, NON_PRODUCTION, PolicyRef};
+use crate::api::{ENVIRONMENT_LABEL, Environment, Mode, NON_PRODUCTION, Pin, PolicyRef};
 use crate::domain::selector::Selector;
 
 /// Built-in values for what `default` leaves unset (design §3).
 const BUILT_IN_DELETIONS: Mode = Mode::Deny;
+const BUILT_IN_ROLLOUTS: Mode = Mode::Deny;
+const BUILT_IN_CREATIONS: Mode = Mode::Deny;
+const BUILT_IN_REMOVALS: Mode = Mode::Warn;
 const BUILT_IN_APPROVALS: u32 = 1;
+const BUILT_IN_PIN: Pin = Pin::Images;
+const BUILT_IN_REVISIONS: u32 = 3;
+/// Approvals needed when no person asked: a machine, a shared identity, the annotation, the controller.
+const WITHOUT_A_PERSON: u32 = 2;
+/// An emergency is over sooner than anything else.
+const EMERGENCY_CLOCK: SignedDuration = SignedDuration::from_hours(4);
 const BUILT_IN_APPROVAL_CLOCK: SignedDuration = SignedDuration::from_hours(14 * 24);
 const BUILT_IN_USE_CLOCK: SignedDuration = SignedDuration::from_hours(24);
 
@@ -31,14 +40,40 @@ pub struct PolicySet {
     floor: Floor,
 }
 
-/// What applies in one namespace. Merging is a table: the stricter mode, the higher count, the shorter clock.
+/// What applies in one namespace. Merging is a table: the stricter mode, the higher count, the shorter clock, the
+/// fewer revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     pub deletions: Mode,
+    pub rollouts: Mode,
+    pub creations: Mode,
+    pub removals: Mode,
     pub min_approvals: u32,
+    /// Approvals by username of the ServiceAccount that asks for a change.
+    pub machine_submitters: BTreeMap<String, u32>,
+    pub pin: Pin,
+    /// Earlier templates that may be gone back to.
+    pub revisions: u32,
     pub approval_clock: SignedDuration,
     pub use_clock: SignedDuration,
     pub policies: Vec<PolicyRef>,
+}
+
+impl Effective {
+    /// Approvals needed when no person asked.
+    pub fn without_a_person(&self) -> u32 {
+        self.min_approvals.max(WITHOUT_A_PERSON)
+    }
+
+    /// The same for a change that this machine asked for, where a policy trusts its review.
+    pub fn asked_by_machine(&self, username: &str) -> u32 {
+        self.machine_submitters.get(username).copied().unwrap_or_else(|| self.without_a_person())
+    }
+
+    /// How long a change may be used.
+    pub fn change_clock(&self, emergency: bool) -> SignedDuration {
+        if emergency { self.use_clock.min(EMERGENCY_CLOCK) } else { self.use_clock }
+    }
 }
 
 impl PolicySet {
@@ -89,7 +124,13 @@ impl PolicySet {
         let floor = self.compiled.iter().find(|policy| policy.floor.is_some());
         let mut effective = Effective {
             deletions: floor.and_then(|policy| policy.deletions).unwrap_or(BUILT_IN_DELETIONS),
+            rollouts: floor.and_then(|policy| policy.rollouts).unwrap_or(BUILT_IN_ROLLOUTS),
+            creations: floor.and_then(|policy| policy.creations).unwrap_or(BUILT_IN_CREATIONS),
+            removals: floor.and_then(|policy| policy.removals).unwrap_or(BUILT_IN_REMOVALS),
             min_approvals: floor.and_then(|policy| policy.min_approvals).unwrap_or(BUILT_IN_APPROVALS),
+            machine_submitters: floor.map(|policy| policy.machine_submitters.clone()).unwrap_or_default(),
+            pin: floor.and_then(|policy| policy.pin).unwrap_or(BUILT_IN_PIN),
+            revisions: floor.and_then(|policy| policy.revisions).unwrap_or(BUILT_IN_REVISIONS),
             approval_clock: floor.and_then(|policy| policy.approval_clock).unwrap_or(BUILT_IN_APPROVAL_CLOCK),
             use_clock: floor.and_then(|policy| policy.use_clock).unwrap_or(BUILT_IN_USE_CLOCK),
             policies: floor.map(reference).into_iter().collect(),
@@ -102,13 +143,28 @@ impl PolicySet {
 }
 
 fn tighten(effective: &mut Effective, policy: &CompiledPolicy) {
-    effective.deletions = policy.deletions.map_or(effective.deletions, |mode| mode.max(effective.deletions));
-    effective.min_approvals =
-        policy.min_approvals.map_or(effective.min_approvals, |min| min.max(effective.min_approvals));
-    effective.approval_clock =
-        policy.approval_clock.map_or(effective.approval_clock, |clock| clock.min(effective.approval_clock));
-    effective.use_clock = policy.use_clock.map_or(effective.use_clock, |clock| clock.min(effective.use_clock));
+    effective.deletions = higher(effective.deletions, policy.deletions);
+    effective.rollouts = higher(effective.rollouts, policy.rollouts);
+    effective.creations = higher(effective.creations, policy.creations);
+    effective.removals = higher(effective.removals, policy.removals);
+    effective.min_approvals = higher(effective.min_approvals, policy.min_approvals);
+    effective.pin = higher(effective.pin, policy.pin);
+    effective.revisions = lower(effective.revisions, policy.revisions);
+    effective.approval_clock = lower(effective.approval_clock, policy.approval_clock);
+    effective.use_clock = lower(effective.use_clock, policy.use_clock);
+    // Only what the floor has lowered can be raised again: whoever it does not name needs no fewer already.
+    for (username, needed) in &mut effective.machine_submitters {
+        *needed = higher(*needed, policy.machine_submitters.get(username).copied());
+    }
     effective.policies.push(reference(policy));
+}
+
+fn higher<T: Copy + Ord>(has: T, other: Option<T>) -> T {
+    other.map_or(has, |other| other.max(has))
+}
+
+fn lower<T: Copy + Ord>(has: T, other: Option<T>) -> T {
+    other.map_or(has, |other| other.min(has))
 }
 
 fn reference(policy: &CompiledPolicy) -> PolicyRef {

@@ -4,7 +4,7 @@ mod compile;
 mod loosening;
 mod merge;
 
-pub use compile::{CompiledPolicy, Exemption, Floor, PolicyError, compile};
+pub use compile::{CompiledPolicy, Exemption, Floor, PolicyError, SYSTEM_NAMESPACES, compile};
 pub use loosening::{loosened, scope_loosened};
 pub use merge::{Effective, PolicySet, Undecodable};
 

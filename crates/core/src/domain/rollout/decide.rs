@@ -1,0 +1,289 @@
+//! The guard on what runs, in order (design §6). Everything that allows is here, and only with proof.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::known::{Base, Exchange, Known};
+use super::template::{Template, TemplateError, differing};
+use crate::api::{
+    Action, Author, ChangeTarget, ContentDigest, DelegatedAction, Mode, StandardTarget, WorkloadIdentity,
+};
+use crate::digest::short;
+use crate::domain::change::{self, Content, Evidence};
+use crate::domain::deletion::Governance;
+use crate::domain::identity::{glob, is_usable, matches};
+use crate::domain::inventory::Controller;
+use crate::domain::policy::{Effective, Floor, PolicySet};
+use crate::domain::proof::{Kind, NotGoverned, Proof};
+use crate::domain::ready;
+use crate::domain::refusal::Refusal;
+use crate::domain::rollout::free::all_free;
+use crate::reason::Code;
+
+/// What would happen to a workload.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// It exists, and would get this template; `releases` when the template is the one it has, and a pending revision
+    /// of it would be let go.
+    Rollout { old: &'a Template, new: &'a Template, releases: bool },
+    /// It would come into being.
+    Creation { new: &'a Template },
+    /// It would go.
+    Removal,
+}
+
+/// One question to the guard, and what the index knows about it.
+pub struct Question<'a> {
+    pub workload: &'a WorkloadIdentity,
+    /// For the request that the refusal shows.
+    pub api_version: &'a str,
+    pub asked: Asked<'a>,
+    pub author: &'a Author,
+    /// The workload's controlling owner, as it was; of what is created, as it would be.
+    pub controller: Option<&'a Controller>,
+    pub known: Option<&'a Known>,
+    pub policies: &'a PolicySet,
+    pub effective: &'a Effective,
+    /// The namespace of foureyes.
+    pub own_namespace: &'a str,
+}
+
+/// Which of a policy's modes governs what is asked.
+pub const fn mode(effective: &Effective, asked: &Asked<'_>) -> Mode {
+    match asked {
+        Asked::Rollout { .. } => effective.rollouts,
+        Asked::Creation { .. } => effective.creations,
+        Asked::Removal => effective.removals,
+    }
+}
+
+/// Whether what is asked is governed in a namespace with this name and these labels. In Warn the refusal is only said.
+pub fn scope(
+    policies: &PolicySet,
+    started: bool,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    asked: &Asked<'_>,
+) -> Result<Governance, Refusal> {
+    let free = |why| Ok(Governance::Free(Proof::not_governed(why)));
+    if !started {
+        return free(NotGoverned::NotStarted);
+    }
+    if policies.floor().is_system(namespace) {
+        return free(NotGoverned::SystemNamespace);
+    }
+    if !policies.is_production(labels) {
+        return free(NotGoverned::NonProduction);
+    }
+    let effective = policies.effective(labels).map_err(|policy| unreadable_policy(&policy.name, &policy.why))?;
+    match mode(&effective, asked) {
+        Mode::Off => free(NotGoverned::SwitchedOff),
+        Mode::Warn | Mode::Deny => Ok(Governance::Governed(effective)),
+    }
+}
+
+fn unreadable_policy(name: &str, why: &str) -> Refusal {
+    let sentence = format!("the SafetyPolicy {name} applies here and can't be read: {why}");
+    Refusal::new(Code::PolicyUndecodable, sentence)
+        .next("See it with:", format!("kubectl get safetypolicy {} -o yaml", ready::word(name)))
+}
+
+/// The first point, which needs nothing but the object: the template is unchanged, or changed only as it freely may.
+pub fn unchanged(floor: &Floor, asked: &Asked<'_>) -> Result<Option<Proof>, TemplateError> {
+    let Asked::Rollout { old, new, releases: false } = asked else { return Ok(None) };
+    if old.runs_as(new)? {
+        return Ok(Some(Proof(Kind::Unchanged)));
+    }
+    let (was, would) = (Base::of_template(old)?, Base::of_template(new)?);
+    let free = was.shape == would.shape
+        && was.images == would.images
+        && all_free(&floor.free_annotations, differing(&was.annotations, &would.annotations).into_iter());
+    Ok(free.then_some(Proof(Kind::Unchanged)))
+}
+
+/// A workload goes freely when it does not run, or goes with its owner or namespace, which were judged themselves.
+pub fn removed_freely(
+    runs: bool,
+    namespace_going: bool,
+    controller: Option<&Controller>,
+    author: &Author,
+) -> Option<Proof> {
+    let collectors = ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
+    let collected = controller.is_some() && collectors.contains(&author.username.as_str());
+    if !runs {
+        return Some(Proof::not_governed(NotGoverned::NotRunning));
+    }
+    (namespace_going || collected).then(|| Proof::not_governed(NotGoverned::Collected))
+}
+
+/// All six points, with the changes that were read live for this decision, the most advanced first. What was not read
+/// allows nothing.
+pub fn decide(question: &Question<'_>, changes: &[Evidence<'_>], now: Timestamp) -> Result<Proof, Refusal> {
+    if !is_usable(&question.author.username) {
+        let why = format!("{}: the caller's identity is empty or ambiguous", not_done(question));
+        return Err(Refusal::new(Code::IdentityUnusable, why));
+    }
+    if let Some(proof) =
+        unchanged(question.policies.floor(), &question.asked).map_err(|error| unreadable(question, &error))?
+    {
+        return Ok(proof);
+    }
+    let would = Would::of(question).map_err(|error| unreadable(question, &error))?;
+    let base = question.known.and_then(|known| known.base.as_ref());
+    let content = would.as_ref().map_or(Content::Removal, |would| Content::Template {
+        digest: &would.digest,
+        parts: &would.parts,
+        base,
+    });
+    let mut refused: Option<Refusal> = None;
+    for evidence in changes {
+        let what = not_done(question);
+        match change::confirm(evidence, question.workload, &content, question.author, &what, now) {
+            Ok(proof) => return Ok(proof),
+            // A change that is about other content is no help to whoever asks for this.
+            Err(refusal) if refusal.code == Code::NotCovered => {}
+            Err(refusal) => drop(refused.get_or_insert(refusal)),
+        }
+    }
+    if let Some(proof) = recorded(question, would.as_ref()).or_else(|| by_policy(question, would.as_ref())) {
+        return Ok(proof);
+    }
+    Err(refused.unwrap_or_else(|| not_requested(question, would.as_ref())))
+}
+
+/// What a workload would become.
+struct Would {
+    digest: String,
+    parts: Base,
+}
+
+impl Would {
+    fn of(question: &Question<'_>) -> Result<Option<Self>, TemplateError> {
+        match question.asked {
+            Asked::Rollout { new, .. } | Asked::Creation { new } => {
+                Ok(Some(Self { digest: new.digest()?, parts: Base::of_template(new)? }))
+            }
+            Asked::Removal => Ok(None),
+        }
+    }
+}
+
+/// The template ran here before, under authorisation: going back, or re-creating, is always allowed.
+fn recorded(question: &Question<'_>, would: Option<&Would>) -> Option<Proof> {
+    let (known, would) = (question.known?, would?);
+    let allows = known.allows(&would.digest, question.effective.revisions);
+    allows.then(|| Proof(Kind::Recorded(short(&would.digest).to_owned())))
+}
+
+/// A delegation or a standard change fits.
+fn by_policy(question: &Question<'_>, would: Option<&Would>) -> Option<Proof> {
+    let floor = question.policies.floor();
+    let username = &question.author.username;
+    let owner =
+        question.controller.filter(|owner| floor.delegates(username, &owner.group, &owner.kind, DelegatedAction::Roll));
+    if let Some(owner) = owner {
+        return Some(Proof(Kind::Delegated(format!("{}/{}", owner.kind, owner.name))));
+    }
+    let base = question.known?.base.as_ref()?;
+    let exchanged = base.exchanged(&would?.parts, &floor.free_annotations)?;
+    let pattern = standard_change(floor, question.author, question.workload, exchanged.iter().map(|image| image.new))?;
+    Some(Proof(Kind::Standard(pattern.to_owned())))
+}
+
+/// The pattern of the standard change by which this actor may put all these images into this workload.
+pub fn standard_change<'a, 'i>(
+    floor: &'a Floor,
+    actor: &Author,
+    workload: &WorkloadIdentity,
+    images: impl Iterator<Item = &'i str> + Clone,
+) -> Option<&'a str> {
+    let fits = |target: &StandardTarget| {
+        target.group == workload.group
+            && target.kind == workload.kind
+            && glob(&target.namespace, &workload.namespace)
+            && glob(&target.name, &workload.name)
+    };
+    let standard = floor.standard_changes.iter().find(|standard| {
+        standard.actors.iter().any(|matcher| matches(matcher, actor))
+            && standard.targets.iter().any(fits)
+            && images.clone().all(|image| glob(&standard.image_pattern, image))
+    })?;
+    Some(&standard.image_pattern)
+}
+
+fn not_done(question: &Question<'_>) -> String {
+    let done = match question.asked {
+        Asked::Rollout { .. } => "rolled out",
+        Asked::Creation { .. } => "created",
+        Asked::Removal => "deleted",
+    };
+    format!("{} was not {done}", question.workload.text())
+}
+
+fn unreadable(question: &Question<'_>, error: &TemplateError) -> Refusal {
+    Refusal::new(Code::TemplateUnreadable, format!("{}: {error}", not_done(question)))
+}
+
+/// The last point: what would run, how it differs, and the line that asks for it.
+fn not_requested(question: &Question<'_>, would: Option<&Would>) -> Refusal {
+    let Some(would) = would else {
+        let why = format!("{}: it still runs, and no approved change removes it", not_done(question));
+        return with_request(Refusal::new(Code::RemovalNotRequested, why), question, Action::Remove, None);
+    };
+    let why = match question.asked {
+        Asked::Rollout { releases: true, .. } => "a revision that nobody has signed off would go on",
+        _ => "what would run is new, and no approved change names it",
+    };
+    let refusal = Refusal::new(Code::RolloutNotRequested, format!("{}: {why}", not_done(question))).detail(format!(
+        "Would run: {} ({})",
+        images(question, would),
+        would.digest
+    ));
+    with_request(refusal, question, Action::Apply, ContentDigest::parse(&would.digest))
+}
+
+/// Images in words, old → new where they differ.
+fn images(question: &Question<'_>, would: &Would) -> String {
+    let was = match question.asked {
+        Asked::Rollout { old, .. } => old.images(),
+        Asked::Creation { .. } | Asked::Removal => BTreeMap::new(),
+    };
+    let words = would.parts.images.iter().map(|(container, new)| match was.get(container) {
+        Some(old) if old != new => Exchange { container, old, new }.text(),
+        Some(_) => format!("{container} {new}"),
+        None => format!("{container} {new} (new)"),
+    });
+    let gone = was.keys().filter(|container| !would.parts.images.contains_key(*container));
+    words.chain(gone.map(|container| format!("{container} (gone)"))).collect::<Vec<_>>().join(", ")
+}
+
+fn with_request(refusal: Refusal, question: &Question<'_>, action: Action, digest: Option<ContentDigest>) -> Refusal {
+    let workload = question.workload;
+    let verb = match question.asked {
+        Asked::Rollout { .. } => "roll out",
+        Asked::Creation { .. } => "create",
+        Asked::Removal => "remove",
+    };
+    let home = if workload.namespace.is_empty() { question.own_namespace } else { &workload.namespace };
+    let target = ChangeTarget {
+        api_version: question.api_version.to_owned(),
+        kind: workload.kind.clone(),
+        namespace: None,
+        name: workload.name.clone(),
+        action,
+        digest,
+        images: None,
+    };
+    refusal.next(
+        "Somebody who may request changes can ask for it with the line below; a second person then signs it off:",
+        ready::change(home, &format!("{verb} {} {}", workload.kind, workload.name), &target),
+    )
+}
+
+impl Exchange<'_> {
+    /// `web nginx:1 → nginx:2`.
+    pub fn text(&self) -> String {
+        format!("{} {} → {}", self.container, self.old, self.new)
+    }
+}

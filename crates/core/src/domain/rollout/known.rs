@@ -1,0 +1,98 @@
+//! What a workload's record vouches for: which templates may be gone back to, and what named images are exchanged in.
+
+use std::collections::BTreeMap;
+
+use super::free::all_free;
+use super::template::{Template, differing};
+use crate::api::{RolloutEntry, RolloutRecordStatus};
+use crate::digest::{DigestError, Encoding};
+
+/// What decisions need to know of a RolloutRecord.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Templates that ran under authorisation, the last first, each once.
+    pub templates: Vec<Ran>,
+    /// The last of them.
+    pub base: Option<Base>,
+}
+
+/// A template that ran under authorisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub digest: Box<str>,
+    /// How many revisions it lies back. Templates that differ by annotations alone are one revision: a free change
+    /// pushes nothing out of reach.
+    pub back: u32,
+}
+
+/// The last template that ran under authorisation, as far as another can be compared with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    pub shape: Box<str>,
+    pub images: BTreeMap<String, String>,
+    /// Keys with digests of their values.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Known {
+    pub fn of(status: &RolloutRecordStatus) -> Self {
+        let good = || status.entries.iter().filter(|entry| entry.is_known_good());
+        let (mut templates, mut revisions): (Vec<Ran>, Vec<&RolloutEntry>) = (Vec::new(), Vec::new());
+        for entry in good().filter(|entry| entry.template.starts_with(Encoding::Template.as_str())) {
+            let same = |other: &&RolloutEntry| is_same_revision(entry, other);
+            let back = revisions.iter().position(same).unwrap_or_else(|| {
+                revisions.push(entry);
+                revisions.len() - 1
+            });
+            if !templates.iter().any(|known| *known.digest == *entry.template) {
+                let back = u32::try_from(back).unwrap_or(u32::MAX);
+                templates.push(Ran { digest: entry.template.as_str().into(), back });
+            }
+        }
+        Self { templates, base: good().next().and_then(Base::of) }
+    }
+
+    /// Whether this template may run again, given how many earlier ones may be gone back to.
+    pub fn allows(&self, digest: &str, revisions: u32) -> bool {
+        self.templates.iter().any(|known| *known.digest == *digest && known.back <= revisions)
+    }
+}
+
+fn is_same_revision(one: &RolloutEntry, other: &RolloutEntry) -> bool {
+    one.template == other.template || one.shape.is_some() && one.shape == other.shape && one.images == other.images
+}
+
+impl Base {
+    fn of(entry: &RolloutEntry) -> Option<Self> {
+        Some(Self {
+            shape: entry.shape.as_deref()?.into(),
+            images: entry.images.clone(),
+            annotations: entry.annotations.clone(),
+        })
+    }
+
+    /// What a template is compared by.
+    pub fn of_template(template: &Template) -> Result<Self, DigestError> {
+        Ok(Self { shape: template.shape()?.into(), images: template.images(), annotations: template.annotations() })
+    }
+
+    /// The images that differ, if nothing else does that may not: container, old and new image.
+    pub fn exchanged<'a>(&'a self, other: &'a Self, free: &[String]) -> Option<Vec<Exchange<'a>>> {
+        let same = self.shape == other.shape
+            && self.images.keys().eq(other.images.keys())
+            && all_free(free, differing(&self.annotations, &other.annotations).into_iter());
+        same.then(|| {
+            let pairs = self.images.iter().zip(other.images.values());
+            let differ = pairs.filter(|((_, old), new)| old != new);
+            differ.map(|((container, old), new)| Exchange { container, old, new }).collect()
+        })
+    }
+}
+
+/// One container's image, before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange<'a> {
+    pub container: &'a str,
+    pub old: &'a str,
+    pub new: &'a str,
+}

@@ -1,0 +1,9 @@
+//! Rolling out: nothing new runs without an approved change (design §6).
+
+pub mod decide;
+pub mod free;
+pub mod known;
+pub mod location;
+pub mod object;
+pub mod release;
+pub mod template;
