@@ -7,6 +7,6 @@ mod pairs;
 mod policies;
 mod snapshot;
 
-pub use entries::{NamespaceEntry, RequestEntry, SignOffEntry};
+pub use entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
 pub use policies::{PolicyEntry, policy_entry, policy_set};
 pub use snapshot::{Change, Kind, Snapshot};

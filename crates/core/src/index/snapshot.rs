@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
-use super::entries::{NamespaceEntry, RequestEntry, SignOffEntry};
+use super::entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
 use super::pairs::Pairs;
 use super::policies::{PolicyEntry, policy_set};
+use crate::api::WorkloadIdentity;
 use crate::domain::inventory::{Claim, Inventory, Volume};
 use crate::domain::policy::PolicySet;
+use crate::domain::rollout::known::Known;
 
 /// The kinds that must have been read before anything is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,11 +23,22 @@ pub enum Kind {
     Policies,
     /// The note that the first start is over.
     State,
+    Changes,
+    Records,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] =
-        [Self::Namespaces, Self::Claims, Self::Volumes, Self::Requests, Self::SignOffs, Self::Policies, Self::State];
+    pub const ALL: [Self; 9] = [
+        Self::Namespaces,
+        Self::Claims,
+        Self::Volumes,
+        Self::Requests,
+        Self::SignOffs,
+        Self::Policies,
+        Self::State,
+        Self::Changes,
+        Self::Records,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,10 +49,12 @@ impl Kind {
             Self::SignOffs => "signoffs",
             Self::Policies => "safetypolicies",
             Self::State => "install state",
+            Self::Changes => "changerequests",
+            Self::Records => "rolloutrecords",
         }
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -63,6 +78,11 @@ pub enum Change {
     Policy(PolicyEntry),
     PolicyGone(Box<str>),
     Started,
+    ChangeRequest(ChangeEntry),
+    /// `namespace/name`.
+    ChangeRequestGone(Box<str>),
+    Record(RecordEntry),
+    RecordGone(Box<str>),
     /// Everything of one kind, read anew.
     Reset(Kind, Vec<Change>),
 }
@@ -81,6 +101,12 @@ pub struct Snapshot {
     requests: Shared<RequestEntry>,
     /// UID of the target, name of the request.
     requests_by_target: Pairs,
+    changes: Shared<ChangeEntry>,
+    /// Key of a target, name of the change.
+    changes_by_target: Pairs,
+    /// By name, which is made of the workload's identity.
+    records: Map<RecordEntry>,
+    /// Of both kinds.
     open_requests_by_author: Shared<usize>,
     open_by_uid: HashTrieSetSync<Arc<str>>,
     sign_offs: Shared<SignOffEntry>,
@@ -89,7 +115,7 @@ pub struct Snapshot {
     policies: RedBlackTreeMapSync<Box<str>, Arc<PolicyEntry>>,
     policy_set: Arc<PolicySet>,
     started: bool,
-    synced: u8,
+    synced: u16,
 }
 
 impl Snapshot {
@@ -148,7 +174,23 @@ impl Snapshot {
         candidates.into_iter().map(|entry| Box::from(&*entry.name)).collect()
     }
 
-    /// How many open requests an author (case-folded username) has.
+    /// Names (`namespace/name`) of the open changes of this object, the most advanced first: only these are worth a
+    /// live read.
+    pub fn changes_of(&self, object: &WorkloadIdentity) -> Vec<Box<str>> {
+        let key = object.key();
+        let names = self.changes_by_target.of(&key).filter_map(|name| self.changes.get(name));
+        let mut open: Vec<&ChangeEntry> = names.filter(|entry| !entry.phase.is_ended()).collect();
+        open.sort_by_key(|entry| (std::cmp::Reverse(advance_of_change(entry.phase)), &entry.name));
+        open.into_iter().map(|entry| Box::from(&*entry.name)).collect()
+    }
+
+    /// What the record of a workload vouches for.
+    pub fn known(&self, workload: &WorkloadIdentity) -> Option<&Known> {
+        let entry = self.records.get(&*workload.record_name())?;
+        (entry.workload == *workload).then_some(&entry.known)
+    }
+
+    /// How many open requests, for deletions and for changes, an author (case-folded username) has.
     pub fn open_requests_of(&self, author: &str) -> usize {
         self.open_requests_by_author.get(author).copied().unwrap_or_default()
     }
@@ -188,6 +230,10 @@ impl Snapshot {
                 self.compile_policies();
             }
             Change::Started => self.started = true,
+            Change::ChangeRequest(entry) => self.learn_change(entry),
+            Change::ChangeRequestGone(name) => self.forget_change(&name),
+            Change::Record(entry) => self.records.insert_mut(entry.name.clone(), Arc::new(entry)),
+            Change::RecordGone(name) => drop(self.records.remove_mut(&name)),
             Change::Reset(kind, changes) => {
                 self.clear(kind);
                 for change in changes {
@@ -203,12 +249,16 @@ impl Snapshot {
             Kind::Namespaces => self.namespaces = Map::default(),
             Kind::Claims => self.claims = HashTrieMapSync::default(),
             Kind::Volumes => self.volumes = Map::default(),
+            // One by one: how many are open is counted for both kinds together.
             Kind::Requests => {
-                self.requests = Shared::default();
-                self.requests_by_target = Pairs::default();
-                self.open_requests_by_author = Shared::default();
-                self.open_by_uid = HashTrieSetSync::default();
+                let names: Vec<Arc<str>> = self.requests.keys().cloned().collect();
+                names.iter().for_each(|name| self.forget_request(name));
             }
+            Kind::Changes => {
+                let names: Vec<Arc<str>> = self.changes.keys().cloned().collect();
+                names.iter().for_each(|name| self.forget_change(name));
+            }
+            Kind::Records => self.records = Map::default(),
             Kind::SignOffs => {
                 self.sign_offs = Shared::default();
                 self.sign_offs_by_author = Pairs::default();
@@ -237,14 +287,10 @@ impl Snapshot {
 
     fn learn_request(&mut self, mut entry: RequestEntry) {
         self.forget_request(&entry.name);
-        if let Some((author, _)) = self.open_requests_by_author.get_key_value(&entry.author) {
-            entry.author = Arc::clone(author);
-        }
+        entry.author = self.author(entry.author);
         self.requests_by_target.insert(&entry.target_uid, &entry.name);
         if !entry.phase.is_ended() {
-            let open = self.open_requests_of(&entry.author) + 1;
-            self.open_requests_by_author.insert_mut(Arc::clone(&entry.author), open);
-            self.open_by_uid.insert_mut(Arc::clone(&entry.uid));
+            self.open(&entry.author, &entry.uid);
         }
         self.requests.insert_mut(Arc::clone(&entry.name), entry);
     }
@@ -253,13 +299,52 @@ impl Snapshot {
         let Some(entry) = self.requests.get(name).cloned() else { return };
         self.requests.remove_mut(name);
         if !entry.phase.is_ended() {
-            self.open_by_uid.remove_mut(&entry.uid);
-            match self.open_requests_of(&entry.author) {
-                0 | 1 => drop(self.open_requests_by_author.remove_mut(&entry.author)),
-                open => self.open_requests_by_author.insert_mut(Arc::clone(&entry.author), open - 1),
-            }
+            self.close(&entry.author, &entry.uid);
         }
         self.requests_by_target.remove(&entry.target_uid, &entry.name);
+    }
+
+    fn learn_change(&mut self, mut entry: ChangeEntry) {
+        self.forget_change(&entry.name);
+        entry.author = self.author(entry.author);
+        for target in &mut entry.targets {
+            if let Some(known) = self.changes_by_target.common(target) {
+                *target = Arc::clone(known);
+            }
+            self.changes_by_target.insert(target, &entry.name);
+        }
+        if !entry.phase.is_ended() {
+            self.open(&entry.author, &entry.uid);
+        }
+        self.changes.insert_mut(Arc::clone(&entry.name), entry);
+    }
+
+    fn forget_change(&mut self, name: &str) {
+        let Some(entry) = self.changes.get(name).cloned() else { return };
+        self.changes.remove_mut(name);
+        if !entry.phase.is_ended() {
+            self.close(&entry.author, &entry.uid);
+        }
+        entry.targets.iter().for_each(|target| self.changes_by_target.remove(target, &entry.name));
+    }
+
+    /// How an author's name is already in memory.
+    fn author(&self, author: Arc<str>) -> Arc<str> {
+        self.open_requests_by_author.get_key_value(&author).map_or(author, |(known, _)| Arc::clone(known))
+    }
+
+    fn open(&mut self, author: &Arc<str>, uid: &Arc<str>) {
+        let open = self.open_requests_of(author) + 1;
+        self.open_requests_by_author.insert_mut(Arc::clone(author), open);
+        self.open_by_uid.insert_mut(Arc::clone(uid));
+    }
+
+    fn close(&mut self, author: &Arc<str>, uid: &Arc<str>) {
+        self.open_by_uid.remove_mut(uid);
+        match self.open_requests_of(author) {
+            0 | 1 => drop(self.open_requests_by_author.remove_mut(author)),
+            open => self.open_requests_by_author.insert_mut(Arc::clone(author), open - 1),
+        }
     }
 
     fn learn_sign_off(&mut self, mut entry: SignOffEntry) {
@@ -289,6 +374,22 @@ const fn advance(phase: crate::api::Phase) -> u8 {
         Phase::Approved => 2,
         Phase::Pending => 1,
         Phase::Executed | Phase::Rejected | Phase::Cancelled | Phase::Expired => 0,
+    }
+}
+
+const fn advance_of_change(phase: crate::api::ChangePhase) -> u8 {
+    use crate::api::ChangePhase;
+    match phase {
+        ChangePhase::InProgress => 4,
+        ChangePhase::Approved => 3,
+        ChangePhase::Scheduled => 2,
+        ChangePhase::Pending => 1,
+        ChangePhase::Succeeded
+        | ChangePhase::Failed
+        | ChangePhase::RolledBack
+        | ChangePhase::Rejected
+        | ChangePhase::Cancelled
+        | ChangePhase::Expired => 0,
     }
 }
 
