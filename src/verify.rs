@@ -193,6 +193,7 @@ mod tests {
         let mut spec = SignOffSpec {
             subject: Subject {
                 kind: "DeletionRequest".to_owned(),
+                namespace: None,
                 name: "shop-reports".to_owned(),
                 uid: "0a8d1c52-0000-4000-8000-000000000001".to_owned(),
             },

@@ -10,7 +10,7 @@ use foureyes_core::domain::policy::DEFAULT;
 use foureyes_core::domain::statement::stated;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{CALL, Context, Shared};
@@ -25,6 +25,8 @@ const INSTALL: &str = "foureyes-install";
 const MODE: &str = "mode";
 const ENFORCE: &str = "enforce";
 const OBSERVE: &str = "observe";
+/// What refuses once observing is over; removals go on being warned about.
+const ENFORCED: [&str; 3] = ["deletions", "rollouts", "creations"];
 /// ConfigMap that notes what was begun.
 const STATE: &str = "foureyes-state";
 /// Its data key: when enforcement began, RFC 3339.
@@ -98,10 +100,12 @@ async fn enforce(context: &Shared) -> Result<Observing, Waiting> {
         return Ok(Observing::GoesOn);
     }
     let policy = context.live.policy(DEFAULT).await?;
-    let warns = |policy: &Value| policy.pointer("/spec/enforcement/deletions") == Some(&json!(Mode::Warn));
-    if policy.as_ref().is_some_and(warns) {
+    let enforcement = policy.as_ref().and_then(|policy| policy.pointer("/spec/enforcement"));
+    let warns = |field: &&str| enforcement.and_then(|modes| modes.get(*field)) == Some(&json!(Mode::Warn));
+    let denied: BTreeMap<&str, Mode> = ENFORCED.into_iter().filter(warns).map(|field| (field, Mode::Deny)).collect();
+    if !denied.is_empty() {
         let api: Api<SafetyPolicy> = Api::all(client.clone());
-        let deny = json!({"spec": {"enforcement": {"deletions": Mode::Deny}}});
+        let deny = json!({"spec": {"enforcement": denied}});
         apply::merge(&api, DEFAULT, &deny, CALL).await.map_err(Waiting::Policy)?;
         tracing::info!("observing is over: the policy default refuses from now on");
     }
@@ -147,7 +151,9 @@ fn mode(install: &ConfigMap) -> Result<Mode, Waiting> {
 }
 
 fn default_policy(mode: Mode) -> SafetyPolicy {
-    let enforcement = Enforcement { deletions: Some(mode) };
+    let mode = Some(mode);
+    // Removals of what runs are only warned about unless somebody asks for more.
+    let enforcement = Enforcement { deletions: mode, rollouts: mode, creations: mode, removals: Some(Mode::Warn) };
     SafetyPolicy::new(DEFAULT, SafetyPolicySpec { enforcement: Some(enforcement), ..SafetyPolicySpec::default() })
 }
 

@@ -138,7 +138,8 @@ async fn the_first_start_waits_for_the_webhook_and_happens_once() {
         (Method::PATCH, "foureyes-state", Fault::Refuse(409)),
     ];
     start(&fake).await;
-    assert_eq!(fake.get(DEFAULT).unwrap()["spec"], json!({"enforcement": {"deletions": "Warn"}}));
+    let warns = json!({"deletions": "Warn", "rollouts": "Warn", "creations": "Warn", "removals": "Warn"});
+    assert_eq!(fake.get(DEFAULT).unwrap()["spec"], json!({"enforcement": warns}));
     assert_eq!(text(&fake.get(STATE).unwrap(), "/data/started"), "2026-11-23T10:00:00Z");
     fake.state().objects.remove(DEFAULT);
     start(&fake).await;

@@ -82,7 +82,8 @@ fn alice_asks(fake: &Fake) {
 /// `author` says something about the request `one` as it stands.
 fn says(fake: &Fake, author: &str, says: Says) {
     let digest = phase_of(fake, "/status/subjectDigest");
-    let subject = Subject { kind: "DeletionRequest".to_owned(), name: "one".to_owned(), uid: uid("one") };
+    let kind = "DeletionRequest".to_owned();
+    let subject = Subject { kind, namespace: None, name: "one".to_owned(), uid: uid("one") };
     let spec = SignOffSpec {
         subject,
         says,

@@ -58,16 +58,19 @@ impl WorkloadIdentity {
             let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
             text.chars().take(most).map(plain).collect()
         };
-        // No part contains a zero byte, so that no two identities have the same text.
-        let all = [&*self.group, &self.kind, &self.namespace, &self.name].join("\0");
-        let hash = hex(&Sha256::digest(all)[..6]);
+        let hash = hex(&Sha256::digest(self.key())[..6]);
         let parts = [part(&self.kind, 63), part(&self.namespace, 40), part(&self.name, 80)];
         let parts: Vec<&str> =
             parts.iter().map(|part| part.trim_matches('-')).filter(|part| !part.is_empty()).collect();
         format!("{}-{hash}", parts.join("-"))
     }
 
-    /// `deployment shop/web`, for sentences.
+    /// All of it in one text. No part contains a zero byte, so that no two have the same.
+    pub fn key(&self) -> String {
+        [&*self.group, &self.kind, &self.namespace, &self.name].join("\0")
+    }
+
+    /// `Deployment shop/web`, for sentences.
     pub fn text(&self) -> String {
         let place = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
         format!("{} {place}{}", self.kind, self.name)

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
 use super::uid::Uid;
-use crate::api::{DeletionRequest, Phase, SignOff};
+use crate::api::{ChangePhase, ChangeRequest, DeletionRequest, Phase, RolloutRecord, SignOff, WorkloadIdentity};
+use crate::domain::change::identity_of;
+use crate::domain::rollout::known::Known;
 
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,55 @@ impl RequestEntry {
             target_uid: request.spec.target.uid.as_str().into(),
             author: author.unwrap_or_default().into(),
             phase: request.status.as_ref().and_then(|status| status.phase).unwrap_or_default(),
+        }
+    }
+}
+
+/// A ChangeRequest: enough to know that it is worth a live read, never enough to allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeEntry {
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    pub uid: Uid,
+    /// Keys of the objects that it names.
+    pub targets: Box<[Arc<str>]>,
+    /// Case-folded username of the requester as stated.
+    pub author: Arc<str>,
+    pub phase: ChangePhase,
+}
+
+impl ChangeEntry {
+    /// `own_namespace` is that of foureyes, whose changes reach everywhere.
+    pub fn of(request: &ChangeRequest, own_namespace: &str) -> Self {
+        let author = request.spec.requester.as_ref().map(|requester| requester.author.username.to_lowercase());
+        let metadata = &request.metadata;
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let targets = request.spec.targets.iter();
+        let identities = targets.filter_map(|target| identity_of(request, target, own_namespace));
+        Self {
+            name: format!("{}/{}", part(&metadata.namespace), part(&metadata.name)).into(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            targets: identities.map(|identity| identity.key().into()).collect(),
+            author: author.unwrap_or_default().into(),
+            phase: request.status.as_ref().and_then(|status| status.phase).unwrap_or_default(),
+        }
+    }
+}
+
+/// A RolloutRecord: what it vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordEntry {
+    pub name: Box<str>,
+    pub workload: WorkloadIdentity,
+    pub known: Known,
+}
+
+impl RecordEntry {
+    pub fn of(record: &RolloutRecord) -> Self {
+        Self {
+            name: record.metadata.name.clone().unwrap_or_default().into(),
+            workload: record.spec.workload.clone(),
+            known: record.status.as_ref().map(Known::of).unwrap_or_default(),
         }
     }
 }

@@ -8,7 +8,7 @@ mod policies;
 mod snapshot;
 mod uid;
 
-pub use entries::{NamespaceEntry, RequestEntry, SignOffEntry};
+pub use entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
 pub use policies::{PolicyEntry, policy_entry, policy_set};
 pub use snapshot::{Candidate, Change, Kind, Snapshot};
 pub use uid::Uid;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-use super::entries::{NamespaceEntry, RequestEntry, SignOffEntry};
+use super::entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
 use super::pieces::{Order, Pieces};
 use super::policies::{PolicyEntry, policy_set};
 use super::uid::Uid;
+use crate::api::WorkloadIdentity;
 use crate::domain::inventory::{Claim, Inventory, Volume};
 use crate::domain::policy::PolicySet;
+use crate::domain::rollout::known::Known;
 
 /// The kinds that must have been read before anything is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,11 +26,22 @@ pub enum Kind {
     Policies,
     /// The note that the first start is over.
     State,
+    Changes,
+    Records,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] =
-        [Self::Namespaces, Self::Claims, Self::Volumes, Self::Requests, Self::SignOffs, Self::Policies, Self::State];
+    pub const ALL: [Self; 9] = [
+        Self::Namespaces,
+        Self::Claims,
+        Self::Volumes,
+        Self::Requests,
+        Self::SignOffs,
+        Self::Policies,
+        Self::State,
+        Self::Changes,
+        Self::Records,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,10 +52,12 @@ impl Kind {
             Self::SignOffs => "signoffs",
             Self::Policies => "safetypolicies",
             Self::State => "install state",
+            Self::Changes => "changerequests",
+            Self::Records => "rolloutrecords",
         }
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -66,6 +81,11 @@ pub enum Change {
     Policy(Box<PolicyEntry>),
     PolicyGone(Box<str>),
     Started,
+    ChangeRequest(ChangeEntry),
+    /// `namespace/name`.
+    ChangeRequestGone(Box<str>),
+    Record(RecordEntry),
+    RecordGone(Box<str>),
     /// Everything of one kind, read anew.
     Reset(Kind, Vec<Change>),
 }
@@ -95,12 +115,19 @@ pub struct Snapshot {
     requests_by_target: Pieces<(Uid, Arc<str>)>,
     requesters: Authors,
     /// By name.
+    changes: Pieces<ChangeEntry>,
+    /// Key of a target, name of the change.
+    changes_by_target: Pieces<(Arc<str>, Arc<str>)>,
+    change_requesters: Authors,
+    /// By name, which is made of the workload's identity.
+    records: Map<RecordEntry>,
+    /// By name.
     sign_offs: Pieces<SignOffEntry>,
     signers: Authors,
     policies: RedBlackTreeMapSync<Box<str>, Arc<PolicyEntry>>,
     policy_set: Arc<PolicySet>,
     started: bool,
-    synced: u8,
+    synced: u16,
 }
 
 impl Snapshot {
@@ -161,9 +188,32 @@ impl Snapshot {
         candidates.into_iter().map(candidate).collect()
     }
 
-    /// How many open requests an author (case-folded username) has. Looks at all: asked only when one is written.
+    /// The open changes of this object, the most advanced first: only these are worth a live read.
+    pub fn changes_of(&self, object: &WorkloadIdentity) -> Vec<Candidate> {
+        let key = object.key();
+        let mut open: Vec<&ChangeEntry> = self
+            .changes_by_target
+            .all(|(other, _)| (**other).cmp(&key))
+            .filter_map(|(_, name)| self.changes.get(change_named(name)))
+            .filter(|entry| !entry.phase.is_ended())
+            .collect();
+        open.sort_by_key(|entry| (Reverse(advance_of_change(entry.phase)), &entry.name));
+        let candidate = |entry: &ChangeEntry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() };
+        open.into_iter().map(candidate).collect()
+    }
+
+    /// What the record of a workload vouches for.
+    pub fn known(&self, workload: &WorkloadIdentity) -> Option<&Known> {
+        let entry = self.records.get(&*workload.record_name())?;
+        (entry.workload == *workload).then_some(&entry.known)
+    }
+
+    /// How many open requests, for deletions and for changes, an author (case-folded username) has. Looks at all:
+    /// asked only when one is written.
     pub fn open_requests_of(&self, author: &str) -> usize {
-        self.requests.iter().filter(|entry| &*entry.author == author && !entry.phase.is_ended()).count()
+        let deletions = self.requests.iter().filter(|entry| &*entry.author == author && !entry.phase.is_ended());
+        let changes = self.changes.iter().filter(|entry| &*entry.author == author && !entry.phase.is_ended());
+        deletions.count() + changes.count()
     }
 
     /// How many sign-offs about open requests an author (case-folded username) has. Looks at all, as above.
@@ -173,8 +223,9 @@ impl Snapshot {
         if subjects.is_empty() {
             return 0;
         }
-        let open = self.requests.iter().filter(|entry| !entry.phase.is_ended());
-        let open: HashSet<&Uid> = open.map(|entry| &entry.uid).collect();
+        let deletions = self.requests.iter().filter(|entry| !entry.phase.is_ended()).map(|entry| &entry.uid);
+        let changes = self.changes.iter().filter(|entry| !entry.phase.is_ended()).map(|entry| &entry.uid);
+        let open: HashSet<&Uid> = deletions.chain(changes).collect();
         subjects.into_iter().filter(|uid| open.contains(uid)).count()
     }
 
@@ -206,6 +257,10 @@ impl Snapshot {
                 self.compile_policies();
             }
             Change::Started => self.started = true,
+            Change::ChangeRequest(entry) => self.learn_change(entry),
+            Change::ChangeRequestGone(name) => self.forget_change(&name),
+            Change::Record(entry) => self.records.insert_mut(entry.name.clone(), Arc::new(entry)),
+            Change::RecordGone(name) => drop(self.records.remove_mut(&name)),
             Change::Reset(kind, changes) => {
                 self.clear(kind);
                 for change in changes {
@@ -226,6 +281,12 @@ impl Snapshot {
                 self.requests_by_target = Pieces::default();
                 self.requesters = Authors::default();
             }
+            Kind::Changes => {
+                self.changes = Pieces::default();
+                self.changes_by_target = Pieces::default();
+                self.change_requesters = Authors::default();
+            }
+            Kind::Records => self.records = Map::default(),
             Kind::SignOffs => {
                 self.sign_offs = Pieces::default();
                 self.signers = Authors::default();
@@ -268,6 +329,30 @@ impl Snapshot {
         self.requests_by_target.take(|other| other.cmp(&about));
     }
 
+    fn learn_change(&mut self, mut entry: ChangeEntry) {
+        self.forget_change(&entry.name);
+        entry.author = seen(&mut self.change_requesters, entry.author);
+        for target in &mut entry.targets {
+            // Many changes name one object: its key is in memory once.
+            let wanted = Arc::clone(target);
+            let known = self.changes_by_target.all(|(other, _)| (**other).cmp(&*wanted)).next();
+            *target = known.map_or_else(|| Arc::clone(&wanted), |(known, _)| Arc::clone(known));
+            let about = (Arc::clone(target), Arc::clone(&entry.name));
+            self.changes_by_target.put(about.clone(), |other| other.cmp(&about));
+        }
+        let name = Arc::clone(&entry.name);
+        self.changes.put(entry, change_named(&name));
+    }
+
+    fn forget_change(&mut self, name: &str) {
+        let Some(ChangeEntry { name, targets, author, .. }) = self.changes.take(change_named(name)) else { return };
+        gone(&mut self.change_requesters, &author);
+        for target in targets {
+            let about = (target, Arc::clone(&name));
+            self.changes_by_target.take(|other| other.cmp(&about));
+        }
+    }
+
     fn learn_sign_off(&mut self, mut entry: SignOffEntry) {
         self.forget_sign_off(&entry.name);
         entry.author = seen(&mut self.signers, entry.author);
@@ -283,6 +368,10 @@ impl Snapshot {
 
 fn request_named(name: &str) -> impl Order<RequestEntry> {
     move |entry: &RequestEntry| (*entry.name).cmp(name)
+}
+
+fn change_named(name: &str) -> impl Order<ChangeEntry> {
+    move |entry: &ChangeEntry| (*entry.name).cmp(name)
 }
 
 fn sign_off_named(name: &str) -> impl Order<SignOffEntry> {
@@ -316,6 +405,22 @@ const fn advance(phase: crate::api::Phase) -> u8 {
         Phase::Approved => 2,
         Phase::Pending => 1,
         Phase::Executed | Phase::Rejected | Phase::Cancelled | Phase::Expired => 0,
+    }
+}
+
+const fn advance_of_change(phase: crate::api::ChangePhase) -> u8 {
+    use crate::api::ChangePhase;
+    match phase {
+        ChangePhase::InProgress => 4,
+        ChangePhase::Approved => 3,
+        ChangePhase::Scheduled => 2,
+        ChangePhase::Pending => 1,
+        ChangePhase::Succeeded
+        | ChangePhase::Failed
+        | ChangePhase::RolledBack
+        | ChangePhase::Rejected
+        | ChangePhase::Cancelled
+        | ChangePhase::Expired => 0,
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use foureyes_core::api::Phase;
+use foureyes_core::api::{
+    ChangePhase, How, Phase, RolloutRecord, RolloutRecordSpec, RolloutRecordStatus, SeenOutcome, WorkloadIdentity,
+};
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
-use foureyes_core::index::{Change, Kind, NamespaceEntry, RequestEntry, SignOffEntry, Snapshot, Uid};
+use foureyes_core::index::{
+    Change, ChangeEntry, Kind, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry, Snapshot, Uid,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -21,10 +25,23 @@ const PHASES: [Phase; 8] = [
     Phase::Expired,
 ];
 
+const CHANGE_PHASES: [ChangePhase; 5] = [
+    ChangePhase::Pending,
+    ChangePhase::Scheduled,
+    ChangePhase::InProgress,
+    ChangePhase::Succeeded,
+    ChangePhase::Expired,
+];
+
+fn object(n: u8) -> WorkloadIdentity {
+    WorkloadIdentity { name: format!("web-{n}"), ..crate::changes::workload() }
+}
+
 /// What was last said about each object.
 #[derive(Clone, Default)]
 struct Model {
     requests: BTreeMap<String, RequestEntry>,
+    changes: BTreeMap<String, ChangeEntry>,
     sign_offs: BTreeMap<String, SignOffEntry>,
     claims: BTreeMap<(String, String), Claim>,
     volumes: BTreeMap<String, Volume>,
@@ -35,6 +52,8 @@ impl Model {
         match change {
             Change::Request(entry) => drop(self.requests.insert(entry.name.to_string(), entry.clone())),
             Change::RequestGone(name) => drop(self.requests.remove(&**name)),
+            Change::ChangeRequest(entry) => drop(self.changes.insert(entry.name.to_string(), entry.clone())),
+            Change::ChangeRequestGone(name) => drop(self.changes.remove(&**name)),
             Change::SignOff(entry) => drop(self.sign_offs.insert(entry.name.to_string(), entry.clone())),
             Change::SignOffGone(name) => drop(self.sign_offs.remove(&**name)),
             Change::Claim(claim) => {
@@ -49,6 +68,7 @@ impl Model {
             Change::Reset(kind, changes) => {
                 match kind {
                     Kind::Requests => self.requests.clear(),
+                    Kind::Changes => self.changes.clear(),
                     Kind::SignOffs => self.sign_offs.clear(),
                     Kind::Claims => self.claims.clear(),
                     Kind::Volumes => self.volumes.clear(),
@@ -63,11 +83,16 @@ impl Model {
     }
 
     fn open_requests_of(&self, author: &str) -> usize {
-        self.requests.values().filter(|entry| &*entry.author == author && !entry.phase.is_ended()).count()
+        let deletions = self.requests.values().filter(|entry| &*entry.author == author && !entry.phase.is_ended());
+        let changes = self.changes.values().filter(|entry| &*entry.author == author && !entry.phase.is_ended());
+        deletions.count() + changes.count()
     }
 
     fn open_sign_offs_of(&self, author: &str) -> usize {
-        let open = |uid: &Uid| self.requests.values().any(|entry| entry.uid == *uid && !entry.phase.is_ended());
+        let open = |uid: &Uid| {
+            self.requests.values().any(|entry| entry.uid == *uid && !entry.phase.is_ended())
+                || self.changes.values().any(|entry| entry.uid == *uid && !entry.phase.is_ended())
+        };
         self.sign_offs.values().filter(|entry| &*entry.author == author && open(&entry.subject_uid)).count()
     }
 
@@ -75,6 +100,15 @@ impl Model {
         let about = self.requests.values().filter(|entry| entry.target_uid == Uid::from(target));
         let mut names: Vec<String> =
             about.filter(|entry| ended_too || !entry.phase.is_ended()).map(|entry| entry.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    fn changes_of(&self, object: &WorkloadIdentity) -> Vec<String> {
+        let key = object.key();
+        let about = self.changes.values().filter(|entry| entry.targets.iter().any(|target| **target == *key));
+        let mut names: Vec<String> =
+            about.filter(|entry| !entry.phase.is_ended()).map(|entry| entry.name.to_string()).collect();
         names.sort();
         names
     }
@@ -106,8 +140,22 @@ fn change_of(kind: Kind) -> BoxedStrategy<Change> {
             });
             prop_oneof![4 => entry, 1 => name("del").prop_map(Change::RequestGone)].boxed()
         }
+        Kind::Changes => {
+            let targets = proptest::collection::btree_set(0..3_u8, 0..3);
+            let entry = (0..6_u8, targets, author, select(CHANGE_PHASES.to_vec()));
+            let entry = entry.prop_map(|(n, targets, author, phase)| {
+                Change::ChangeRequest(ChangeEntry {
+                    name: format!("shop/chg-{n}").into(),
+                    uid: format!("uid-{}", n + 6).into(),
+                    targets: targets.into_iter().map(|target| object(target).key().into()).collect(),
+                    author: author.into(),
+                    phase,
+                })
+            });
+            prop_oneof![4 => entry, 1 => name("shop/chg").prop_map(Change::ChangeRequestGone)].boxed()
+        }
         Kind::SignOffs => {
-            let entry = (0..6_u8, author, 0..6_u8).prop_map(|(n, author, subject)| {
+            let entry = (0..6_u8, author, 0..12_u8).prop_map(|(n, author, subject)| {
                 Change::SignOff(SignOffEntry {
                     name: format!("so-{n}").into(),
                     author: author.into(),
@@ -134,7 +182,7 @@ fn change_of(kind: Kind) -> BoxedStrategy<Change> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let kinds = vec![Kind::Requests, Kind::SignOffs, Kind::Claims, Kind::Volumes];
+    let kinds = vec![Kind::Requests, Kind::Changes, Kind::SignOffs, Kind::Claims, Kind::Volumes];
     let one = select(kinds.clone()).prop_flat_map(change_of);
     let reset = select(kinds).prop_flat_map(|kind| {
         proptest::collection::vec(change_of(kind), 0..4).prop_map(move |changes| Change::Reset(kind, changes))
@@ -154,6 +202,12 @@ fn agree(snapshot: &Snapshot, model: &Model) {
             names.sort();
             assert_eq!(names, model.candidates(target, ended_too));
         }
+    }
+    for n in 0..4 {
+        let mut names: Vec<String> =
+            snapshot.changes_of(&object(n)).iter().map(|candidate| candidate.name.to_string()).collect();
+        names.sort();
+        assert_eq!(names, model.changes_of(&object(n)));
     }
     for namespace in ["shop", "other", "none"] {
         assert_eq!(snapshot.inventory_of_namespace(namespace, |_| true), model.inventory(namespace));
@@ -215,4 +269,64 @@ fn a_namespace_is_known_by_its_labels_until_it_is_gone() {
     assert_eq!(snapshot.namespaces().count(), 1);
     snapshot.apply(Change::NamespaceGone("shop".into()));
     assert_eq!(snapshot.namespace("shop"), None);
+}
+
+#[test]
+fn changes_are_found_by_any_of_their_targets_and_the_most_advanced_come_first() {
+    let (one, two) = (object(1), object(2));
+    let change = |name: &str, targets: &[&WorkloadIdentity], phase| {
+        Change::ChangeRequest(ChangeEntry {
+            name: name.into(),
+            uid: name.into(),
+            targets: targets.iter().map(|target| target.key().into()).collect(),
+            author: "alice".into(),
+            phase,
+        })
+    };
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(change("shop/a", &[&one], ChangePhase::Pending));
+    snapshot.apply(change("shop/b", &[&one, &two], ChangePhase::InProgress));
+    snapshot.apply(change("shop/c", &[&one], ChangePhase::Approved));
+    snapshot.apply(change("shop/d", &[&one], ChangePhase::Succeeded));
+    let names = |snapshot: &Snapshot, object| -> Vec<String> {
+        snapshot.changes_of(object).iter().map(|candidate| candidate.name.to_string()).collect()
+    };
+    assert_eq!(names(&snapshot, &one), ["shop/b", "shop/c", "shop/a"]);
+    assert_eq!(names(&snapshot, &two), ["shop/b"]);
+    snapshot.apply(change("shop/b", &[&one], ChangePhase::InProgress));
+    assert!(snapshot.changes_of(&two).is_empty());
+}
+
+#[test]
+fn a_change_is_indexed_by_what_it_may_name() {
+    use crate::changes::{OWN, by_digest, change, removal, version, workload};
+    let alice = crate::support::named("Alice");
+    let mut request = change("Normal", &[by_digest(&version(2))], Some(&alice));
+    let entry = ChangeEntry::of(&request, OWN);
+    assert_eq!((&*entry.name, &*entry.author), ("shop/web-2", "alice"));
+    assert_eq!(*entry.targets, [workload().key().into()]);
+    let mut elsewhere = removal();
+    elsewhere["namespace"] = serde_json::json!("other");
+    request.spec.targets = vec![serde_json::from_value(elsewhere).unwrap()];
+    assert!(ChangeEntry::of(&request, OWN).targets.is_empty());
+}
+
+#[test]
+fn a_record_vouches_for_its_own_workload_alone() {
+    let workload = crate::changes::workload();
+    let two = crate::changes::version(2);
+    let entries = vec![crate::changes::entry(&crate::templates::template(&two), How::Change, SeenOutcome::Seen)];
+    let mut record = RolloutRecord::new(&workload.record_name(), RolloutRecordSpec { workload: workload.clone() });
+    record.status = Some(RolloutRecordStatus { entries, ..RolloutRecordStatus::default() });
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(Change::Record(RecordEntry::of(&record)));
+    let digest = crate::templates::template(&two).digest().unwrap();
+    assert!(snapshot.known(&workload).is_some_and(|known| known.allows(&digest, 0)));
+    assert_eq!(snapshot.known(&object(1)), None);
+    // A record that somebody made under the name of another workload's.
+    record.metadata.name = Some(object(1).record_name());
+    snapshot.apply(Change::Record(RecordEntry::of(&record)));
+    assert_eq!(snapshot.known(&object(1)), None);
+    snapshot.apply(Change::RecordGone(workload.record_name().into()));
+    assert_eq!(snapshot.known(&workload), None);
 }
