@@ -252,11 +252,15 @@ impl Snapshot {
             // One by one: how many are open is counted for both kinds together.
             Kind::Requests => {
                 let names: Vec<Arc<str>> = self.requests.keys().cloned().collect();
-                names.iter().for_each(|name| self.forget_request(name));
+                for name in names {
+                    self.forget_request(&name);
+                }
             }
             Kind::Changes => {
                 let names: Vec<Arc<str>> = self.changes.keys().cloned().collect();
-                names.iter().for_each(|name| self.forget_change(name));
+                for name in names {
+                    self.forget_change(&name);
+                }
             }
             Kind::Records => self.records = Map::default(),
             Kind::SignOffs => {

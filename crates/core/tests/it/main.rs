@@ -4,6 +4,7 @@
 mod agreement;
 mod asking;
 mod binding;
+mod change_lifecycle;
 mod changed_by;
 mod changes;
 mod clocks;
@@ -12,6 +13,7 @@ mod lifecycle;
 mod loosening;
 mod merging;
 mod monotone;
+mod records;
 mod refusals;
 mod rollouts;
 mod scenario;
