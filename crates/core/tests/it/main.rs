@@ -8,6 +8,7 @@ mod change_lifecycle;
 mod changed_by;
 mod changes;
 mod clocks;
+mod creations;
 mod index;
 mod lifecycle;
 mod loosening;
