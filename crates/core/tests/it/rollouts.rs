@@ -242,6 +242,11 @@ fn whoever_approves_anew_gets_no_new_clock() {
     rollout.sign_offs.clear();
     let again = rollout.approved_by(&named("carol"), 2 * DAY);
     assert_eq!(word(again.applied(&version(2), &named("eve"), 2 * DAY + 1)), "RequestEnded");
+    // A policy that was tightened meanwhile counts from the first moment, too.
+    let mut soon = again.with(&json!({"expiry": {"use": "1h"}}));
+    soon.sign_offs.clear();
+    let soon = soon.approved_by(&named("carol"), 20 * HOUR);
+    assert_eq!(word(soon.applied(&version(2), &named("eve"), 20 * HOUR + 1)), "RequestEnded");
 }
 
 // Point 3.
