@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::known::{Base, Exchange, Known};
 use super::template::{Template, TemplateError, differing};
 use crate::api::{
-    Action, Author, ChangeTarget, ContentDigest, DelegatedAction, Mode, StandardTarget, WorkloadIdentity,
+    Action, Author, ChangeTarget, ContentDigest, DelegatedAction, IdentityMatcher, Mode, StandardTarget,
+    WorkloadIdentity,
 };
 use crate::digest::short;
 use crate::domain::change::{self, Content, Evidence};
@@ -187,7 +188,7 @@ fn by_policy(question: &Question<'_>, would: Option<&Would>) -> Option<Proof> {
     }
     let base = question.known?.base.as_ref()?;
     let exchanged = base.exchanged(&would?.parts, &floor.free_annotations)?;
-    let pattern = standard_change(floor, question.author, question.workload, exchanged.iter().map(|image| image.new))?;
+    let pattern = standard_change(floor, question.author, question.workload, &exchanged.iter().map(|image| image.new))?;
     Some(Proof(Kind::Standard(pattern.to_owned())))
 }
 
@@ -196,7 +197,17 @@ pub fn standard_change<'a, 'i>(
     floor: &'a Floor,
     actor: &Author,
     workload: &WorkloadIdentity,
-    images: impl Iterator<Item = &'i str> + Clone,
+    images: &(impl Iterator<Item = &'i str> + Clone),
+) -> Option<&'a str> {
+    standard_pattern(floor, |matcher| matches(matcher, actor), workload, images)
+}
+
+/// The same for whoever `is_actor` says.
+pub fn standard_pattern<'a, 'i>(
+    floor: &'a Floor,
+    is_actor: impl Fn(&IdentityMatcher) -> bool,
+    workload: &WorkloadIdentity,
+    images: &(impl Iterator<Item = &'i str> + Clone),
 ) -> Option<&'a str> {
     let fits = |target: &StandardTarget| {
         target.group == workload.group
@@ -205,7 +216,7 @@ pub fn standard_change<'a, 'i>(
             && glob(&target.name, &workload.name)
     };
     let standard = floor.standard_changes.iter().find(|standard| {
-        standard.actors.iter().any(|matcher| matches(matcher, actor))
+        standard.actors.iter().any(&is_actor)
             && standard.targets.iter().any(fits)
             && images.clone().all(|image| glob(&standard.image_pattern, image))
     })?;
