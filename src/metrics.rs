@@ -1,5 +1,6 @@
 //! What `/metrics` shows. Labels come from fixed vocabularies (`&'static str`), never from a request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -58,7 +59,10 @@ struct OfReconcile {
 
 /// All metrics of one process; clones share them.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct Metrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
     decisions: Family<Decision, Counter>,
     durations: Family<OfWebhook, Histogram, fn() -> Histogram>,
     calls: Family<OfCall, Histogram, fn() -> Histogram>,
@@ -70,7 +74,7 @@ pub struct Metrics {
     index_age: Family<OfKind, Gauge<f64, std::sync::atomic::AtomicU64>>,
     index_objects: Family<OfKind, Gauge>,
     certificate_expiry: Gauge,
-    registry: std::sync::Arc<Registry>,
+    registry: Registry,
 }
 
 /// Reads the writer's own count at each scrape.
@@ -150,7 +154,7 @@ impl Metrics {
         if let Some(dropped) = dropped {
             r.register_collector(Box::new(LogLines(dropped)));
         }
-        Self {
+        Self(Arc::new(Families {
             decisions,
             durations,
             calls,
@@ -162,64 +166,64 @@ impl Metrics {
             index_age,
             index_objects,
             certificate_expiry,
-            registry: std::sync::Arc::new(registry),
-        }
+            registry,
+        }))
     }
 
     /// Counts one answered review and its time.
     pub fn decided(&self, decision: Decision, took: Duration) {
-        self.decisions.get_or_create(&decision).inc();
+        self.0.decisions.get_or_create(&decision).inc();
         let webhook = OfWebhook { webhook: decision.webhook };
-        self.durations.get_or_create(&webhook).observe(took.as_secs_f64());
+        self.0.durations.get_or_create(&webhook).observe(took.as_secs_f64());
     }
 
     /// Counts one call to the Kubernetes API; `outcome` is `ok` or an error class.
     pub fn called(&self, call: &'static str, outcome: &'static str, took: Duration) {
-        self.calls.get_or_create(&OfCall { call, outcome }).observe(took.as_secs_f64());
+        self.0.calls.get_or_create(&OfCall { call, outcome }).observe(took.as_secs_f64());
     }
 
     /// Counts one ended reconciliation; `outcome` is `ok` or an error class.
     pub fn reconciled(&self, controller: &'static str, outcome: &'static str) {
-        self.reconciles.get_or_create(&OfReconcile { controller, outcome }).inc();
+        self.0.reconciles.get_or_create(&OfReconcile { controller, outcome }).inc();
     }
 
     /// Counts one request turned away (`overloaded`, `too_large`, `slow_body`).
     pub fn shed(&self, reason: &'static str) {
-        self.shed.get_or_create(&OfReason { reason }).inc();
+        self.0.shed.get_or_create(&OfReason { reason }).inc();
     }
 
     /// Counts one connection that never came to a request (`too_many`, `timeout`, `tls`).
     pub fn connection_refused(&self, reason: &'static str) {
-        self.handshake_failures.get_or_create(&OfReason { reason }).inc();
+        self.0.handshake_failures.get_or_create(&OfReason { reason }).inc();
     }
 
     /// The number of requests being answered.
     pub fn in_flight(&self) -> &Gauge {
-        &self.in_flight
+        &self.0.in_flight
     }
 
     /// The number of open connections to the webhook port.
     pub fn connections(&self) -> &Gauge {
-        &self.connections
+        &self.0.connections
     }
 
     /// How long ago the index of `kind` last heard from the API server, and how many objects it holds.
     pub fn index(&self, kind: &'static str, age: Duration, objects: usize) {
         let kind = OfKind { kind };
-        self.index_age.get_or_create(&kind).set(age.as_secs_f64());
+        self.0.index_age.get_or_create(&kind).set(age.as_secs_f64());
         let objects = i64::try_from(objects).unwrap_or(i64::MAX);
-        self.index_objects.get_or_create(&kind).set(objects);
+        self.0.index_objects.get_or_create(&kind).set(objects);
     }
 
     /// When the certificate being served ends.
     pub fn certificate_ends(&self, at: jiff::Timestamp) {
-        self.certificate_expiry.set(at.as_second());
+        self.0.certificate_expiry.set(at.as_second());
     }
 
     /// All metrics in the `OpenMetrics` text format.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::with_capacity(4096);
-        text::encode(&mut text, &self.registry)?;
+        text::encode(&mut text, &self.0.registry)?;
         Ok(text)
     }
 }

@@ -30,9 +30,9 @@ fn snapshot(requests: usize) -> Snapshot {
         index.apply(Change::Reset(kind, Vec::new()));
     }
     index.apply(Change::Started);
-    index.apply(Change::Policy(policy_entry(&json!({
+    index.apply(Change::Policy(Box::new(policy_entry(&json!({
         "apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": "default"}, "spec": {},
-    }))));
+    })))));
     for (name, label) in [(PRODUCTION, "production"), (ELSEWHERE, "non-production"), ("kube-system", "production")] {
         index.apply(Change::Namespace(NamespaceEntry {
             name: name.into(),

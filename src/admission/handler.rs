@@ -1,7 +1,7 @@
 //! From a body to an answer: parse, judge within the deadline, count, log. Whatever goes wrong is a refusal.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -147,12 +147,12 @@ async fn decide(
     if caller == Some(CallerAuth::Unverified) {
         return Err(Refusal::new(Code::CallerUnverified, "nothing was decided: the caller is not the API server"));
     }
-    let author = request.user_info.author();
     let now = shared.clock.now();
     match webhook {
         Webhook::Stamp => {
             let (key, index) = (shared.sealing_key.load(), shared.index.load());
             let cluster = index.namespace("kube-system").map(|namespace| &*namespace.uid);
+            let author = request.user_info.author();
             let scene = stamp::Scene { request, author: &author, key: key.as_deref(), cluster, now };
             let patch = stamp::patch(&scene)?;
             let reason = if patch.is_some() { "Stamped" } else { "Left" };
@@ -165,8 +165,8 @@ async fn decide(
                 return Err(Refusal::new(Code::NotReady, sentence));
             }
             let own_namespace = &shared.own_namespace;
-            let scene =
-                rules::Scene { request, author: &author, index: &index, live: &shared.live, own_namespace, now };
+            let author = OnceLock::new();
+            let scene = rules::Scene { request, author, index: &index, live: &shared.live, own_namespace, now };
             rules::judge(&scene).await.map(allowed)
         }
     }

@@ -39,7 +39,7 @@ pub fn start(client: &Client, own_namespace: &str, learned: impl Fn(Change) + Cl
         all.clone(),
         learned.clone(),
         Kind::Claims,
-        |claim| Some(Change::Claim(Claim::of(claim))),
+        |claim| Some(Change::Claim(Box::new(Claim::of(claim)))),
         |claim| Change::ClaimGone {
             namespace: claim.namespace().unwrap_or_default().into(),
             name: claim.name_any().into(),
@@ -74,7 +74,7 @@ pub fn start(client: &Client, own_namespace: &str, learned: impl Fn(Change) + Cl
         all.clone(),
         learned.clone(),
         Kind::Policies,
-        |object| serde_json::to_value(object).ok().map(|value| Change::Policy(policy_entry(&value))),
+        |object| serde_json::to_value(object).ok().map(|value| Change::Policy(Box::new(policy_entry(&value)))),
         |object| Change::PolicyGone(object.name_any().into()),
     ));
     spawn(follow(

@@ -8,7 +8,7 @@ use super::support::{Api, CLAIM, SHOP, build, claim, delete_claim, judge, reques
 
 fn with_policy(mut index: Snapshot, spec: &Value) -> Snapshot {
     let policy = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": "default"}, "spec": spec});
-    index.apply(Change::Policy(policy_entry(&policy)));
+    index.apply(Change::Policy(Box::new(policy_entry(&policy))));
     index
 }
 
@@ -137,9 +137,9 @@ async fn nothing_is_decided_before_everything_was_read() {
 #[tokio::test]
 async fn an_unreadable_policy_refuses_where_it_selects() {
     let mut index = synced();
-    index.apply(Change::Policy(policy_entry(&json!({
+    index.apply(Change::Policy(Box::new(policy_entry(&json!({
         "metadata": {"name": "odd"}, "spec": {"selector": {"matchLabels": {"team": "a"}}, "approvals": {"min": "many"}},
-    }))));
+    })))));
     let free = json!({"deletion": {"exempt": {"storageClasses": ["fast"]}}});
     let index = with_policy(index, &free);
     assert_eq!(judge(&build(index.clone(), &Api::default()), &delete_claim(&claim())).await, Ok("Exempt".to_owned()));
@@ -230,4 +230,33 @@ async fn nothing_of_ours_is_born_with_owners_or_finalizers() {
     for metadata in [json!({"name": "x", "finalizers": ["x.io/y"]}), json!({"name": "x", "ownerReferences": owner})] {
         assert_eq!(judge(&router, &asked_for(&target, &metadata)).await, Err("Immutable".to_owned()));
     }
+}
+
+/// A request that was deleted and written again has another UID than the index knows: what was said about the first
+/// one counts for nothing.
+#[tokio::test]
+async fn sign_offs_are_those_of_the_request_as_it_is_now() {
+    let mut index = synced();
+    index.apply(Change::Request(RequestEntry {
+        name: "del".into(),
+        uid: "before".into(),
+        target_uid: CLAIM.into(),
+        author: "alice".into(),
+        phase: Phase::Executable,
+    }));
+    let keys = json!({"metadata": {"name": "foureyes-keys"}, "data": {"clusterId": "cluster-a", "keys":
+        r#"[{"id":"0","key":"","notBefore":"2026-01-01T00:00:00Z"}]"#}});
+    let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "reports", "uid": CLAIM});
+    let live = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "DeletionRequest",
+        "metadata": {"name": "del", "uid": "now"}, "spec": {"target": target, "reason": "old"}});
+    let none = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SignOffList", "metadata": {}, "items": []});
+    let api = Api::default()
+        .answers("configmaps/foureyes-keys", super::support::Answer::Json(keys))
+        .answers("deletionrequests/del", super::support::Answer::Json(live))
+        .answers("uid%3Dnow", super::support::Answer::Json(none));
+    // What is said about the UID that the index knows can't even be read, and does not matter.
+    let verdict = judge(&build(index, &api), &delete_claim(&claim())).await;
+    assert_ne!(verdict.unwrap_err(), "ClusterUnreadable");
+    let asked = api.asked.lock().unwrap().clone();
+    assert!(asked.iter().any(|asked| asked.contains("uid%3Dnow")), "{asked:?}");
 }

@@ -25,14 +25,14 @@ pub async fn written(scene: &Scene<'_>, target: &Target, inventory: &Inventory) 
     let after = input::annotation(&object.metadata);
     let withdrawn = after.value.is_none() && after.record.is_none();
     let namespace = target.rights_namespace();
-    let may_approve =
-        !withdrawn && scene.live.may(scene.author, Right::Approve, namespace).await.map_err(|error| unread(&error))?;
+    let may_approve = !withdrawn
+        && scene.live.may(scene.author(), Right::Approve, namespace).await.map_err(|error| unread(&error))?;
     let digest = inventory
         .digest()
         .map_err(|error| Refusal::new(Code::InventoryUnknown, format!("nothing was written: {error}")))?;
     let ring = scene.live.key_ring().await.map_err(|error| unread(&error))?;
     let speaker = Speaker {
-        author: scene.author,
+        author: scene.author(),
         dry_run: scene.dry_run(),
         may_request: false,
         may_approve,

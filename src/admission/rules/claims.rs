@@ -34,9 +34,9 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
         return Ok(allowed);
     }
     let owners = input::added_owners(&old.metadata, &new.metadata);
-    allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author), &effective)?);
+    allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author()), &effective)?);
     let finalizers = input::removed_finalizers(&old.metadata, &new.metadata);
-    let unfinalized = claim_unfinalized(policies, namespace, name, &finalizers, scene.author);
+    let unfinalized = claim_unfinalized(policies, namespace, name, &finalizers, scene.author());
     allowed = both(allowed, enforced(unfinalized, &effective)?);
     if annotations::unchanged(old, new) {
         return Ok(allowed);

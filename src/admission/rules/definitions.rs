@@ -11,5 +11,5 @@ use crate::admission::verdict::Verdict;
 pub fn changed(scene: &Scene<'_>) -> Verdict {
     let name = input::name(input::old(scene.request)?)?;
     let deleted = scene.request.operation == Operation::Delete;
-    Ok(definition_changed(name, deleted, scene.author)?.into())
+    Ok(definition_changed(name, deleted, scene.author())?.into())
 }

@@ -11,8 +11,10 @@ use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::reason::Code;
 
+use futures::future::{join, try_join};
+
 use super::Scene;
-use crate::admission::confirm::{Confirmation, unread};
+use crate::admission::confirm::{Asking, Confirmation, Root, unread};
 use crate::admission::input;
 use crate::admission::verdict::{Verdict, enforced};
 
@@ -23,7 +25,8 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
     let claim = input::claim(namespace, object)?;
     let place = scene.namespace(namespace)?;
     let policies = scene.index.policies();
-    let governance = govern_claim(policies, scene.index.is_started(), &place.labels, &claim, &scene.author.username)?;
+    let governance =
+        govern_claim(policies, scene.index.is_started(), &place.labels, &claim, &scene.request.user_info.username)?;
     let effective = match governance {
         Governance::Free(proof) => return Ok(proof.into()),
         Governance::Governed(effective) => effective,
@@ -45,14 +48,25 @@ async fn governed_claim(
         return Err(nothing_known(claim, target, &scene.index.inventory_of_claim(claim)));
     }
     let confirmation = confirmation(scene, effective);
-    let inventory = scene.live.inventory_of_claim(claim).await.map_err(|error| unread(&error))?;
-    let cascade = if roots.is_empty() { Err(None) } else { confirmation.cascade(&roots, claim, &inventory).await };
-    let refused_in_cascade = match cascade {
-        Ok(proof) => return Ok(proof),
-        Err(refusal) => refusal,
+    let inventory = async { scene.live.inventory_of_claim(claim).await.map_err(|error| unread(&error)) };
+    let mut refused_in_cascade = None;
+    let (inventory, asking) = if roots.is_empty() {
+        try_join(inventory, Asking::begin(scene.live, &own)).await?
+    } else {
+        let (inventory, root) = join(inventory, Root::read(scene.live, &roots, &claim.namespace)).await;
+        let inventory = inventory?;
+        let cascade = match root {
+            Ok(root) => confirmation.cascade(root, claim, &inventory).await,
+            Err(refusal) => Err(Some(refusal)),
+        };
+        match cascade {
+            Ok(proof) => return Ok(proof),
+            Err(refusal) => refused_in_cascade = refusal,
+        }
+        (inventory, Asking::begin(scene.live, &own).await?)
     };
     let record = claim.approval_record.as_deref();
-    match confirmation.deletion(&own, target, record, &inventory, scene.author).await {
+    match confirmation.deletion(asking, target, record, &inventory, scene.author()).await {
         Ok(proof) => Ok(proof),
         Err(refusal) => Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory))),
     }
@@ -80,7 +94,7 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
         return Ok(terminating().into());
     }
     if scene.index.is_started() {
-        own_namespace(scene.own_namespace, name, &scene.author.groups)?;
+        own_namespace(scene.own_namespace, name, &scene.author().groups)?;
     }
     let labels = input::labels(&object.metadata);
     let effective = match scope(scene.index.policies(), scene.index.is_started(), &labels)? {
@@ -104,10 +118,12 @@ async fn governed_namespace(
     if !known.is_empty() && candidates.is_empty() {
         return Err(not_requested(target, &known));
     }
-    let live = scene.live.inventory_of_namespace(&target.name, policies).await.map_err(|error| unread(&error))?;
+    let live = scene.live.inventory_of_namespace(&target.name, policies);
+    let (live, asking) = join(live, Asking::begin(scene.live, &candidates)).await;
+    let live = live.map_err(|error| unread(&error))?;
     if let Some(proof) = empty_namespace(&live) {
         return Ok(proof);
     }
-    let confirmed = confirmation(scene, effective).deletion(&candidates, target, record, &live, scene.author).await;
+    let confirmed = confirmation(scene, effective).deletion(asking?, target, record, &live, scene.author()).await;
     confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, &live)))
 }

@@ -9,6 +9,8 @@ mod policies;
 mod requests;
 mod sign_offs;
 
+use std::sync::OnceLock;
+
 use foureyes_core::api::{Author, GROUP};
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::index::{NamespaceEntry, Snapshot};
@@ -22,7 +24,8 @@ use crate::cluster::live::Live;
 /// What every rule can look at.
 pub struct Scene<'a> {
     pub request: &'a Request<'a>,
-    pub author: &'a Author,
+    /// Copied only where a rule needs more than the name.
+    pub author: OnceLock<Author>,
     pub index: &'a Snapshot,
     pub live: &'a Live,
     /// Namespace of foureyes itself.
@@ -31,13 +34,17 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    pub fn author(&self) -> &Author {
+        self.author.get_or_init(|| self.request.user_info.author())
+    }
+
     pub fn dry_run(&self) -> bool {
         self.request.dry_run == Some(true)
     }
 
     /// Whether the caller is the controller of this installation.
     pub fn is_controller(&self) -> bool {
-        let rest = self.author.username.strip_prefix("system:serviceaccount:");
+        let rest = self.request.user_info.username.strip_prefix("system:serviceaccount:");
         rest.and_then(|rest| rest.split_once(':')) == Some((self.own_namespace, "foureyes-controller"))
     }
 

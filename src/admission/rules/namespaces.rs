@@ -21,14 +21,14 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
         Governance::Free(proof) => return Ok(proof.into()),
         Governance::Governed(effective) => effective,
     };
-    let mut allowed = enforced(namespace_relabelled(policies, name, &was, &is, scene.author), &effective)?;
+    let mut allowed = enforced(namespace_relabelled(policies, name, &was, &is, scene.author()), &effective)?;
     let owners = input::added_owners(&old.metadata, &new.metadata);
-    allowed = both(allowed, enforced(namespace_owned(policies, name, &owners, scene.author), &effective)?);
+    allowed = both(allowed, enforced(namespace_owned(policies, name, &owners, scene.author()), &effective)?);
     if input::namespace_loses_finalizer(old, new)? {
         allowed = both(
             allowed,
             enforced(
-                namespace_finalized(name, input::going_since(&old.metadata)?.is_some(), scene.author),
+                namespace_finalized(name, input::going_since(&old.metadata)?.is_some(), scene.author()),
                 &effective,
             )?,
         );

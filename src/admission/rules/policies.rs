@@ -27,7 +27,7 @@ pub fn written(scene: &Scene<'_>) -> Verdict {
     let before = before(scene, name)?;
     let namespaces = scene.index.namespaces().map(|entry| (&*entry.name, &entry.labels));
     let first_start = scene.is_controller() && !scene.index.is_started() && request.operation == Operation::Create;
-    Ok(policy_written(&before, name, new, namespaces, scene.author, first_start)?.into())
+    Ok(policy_written(&before, name, new, namespaces, scene.author(), first_start)?.into())
 }
 
 /// The set as it was, with this policy as the API server had it and not as the index may still have it.

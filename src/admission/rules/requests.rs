@@ -16,7 +16,7 @@ use crate::admission::verdict::Verdict;
 use crate::cluster::live::ReadError;
 
 pub async fn created(scene: &Scene<'_>) -> Verdict {
-    usable(scene.author)?;
+    usable(scene.author())?;
     let request = input::deletion_request(input::new(scene.request)?)?;
     let target = &request.spec.target;
     born_bare(scene, "DeletionRequest")?;
@@ -27,18 +27,18 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     }
     let namespace = target.rights_namespace();
     let read = async {
-        let may_request = scene.live.may(scene.author, Right::Request, namespace).await?;
+        let may_request = scene.live.may(scene.author(), Right::Request, namespace).await?;
         // Whoever may not ask is told nothing about the object.
         let now = if may_request { target_now(scene, target).await? } else { None };
         Ok((may_request, now, scene.live.key_ring().await?))
     };
     let (may_request, target_now, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
     let speaker = Speaker {
-        author: scene.author,
+        author: scene.author(),
         dry_run: scene.dry_run(),
         may_request,
         may_approve: false,
-        open: scene.index.open_requests_of(&scene.author.username.to_lowercase()),
+        open: scene.index.open_requests_of(&scene.author().username.to_lowercase()),
         is_controller: scene.is_controller(),
     };
     let uid = target_now.as_ref().map(|now| now.uid.as_str());
@@ -101,9 +101,9 @@ pub async fn deleted(scene: &Scene<'_>) -> Verdict {
     let live = scene.live.request(name).await.map_err(|error| unread(&error))?;
     let request: DeletionRequest = live.filter(|live| live.metadata.uid == old.metadata.uid).unwrap_or(old);
     let namespace = request.spec.target.rights_namespace();
-    let may = async |right| scene.live.may(scene.author, right, namespace).await.map_err(|error| unread(&error));
+    let may = async |right| scene.live.may(scene.author(), right, namespace).await.map_err(|error| unread(&error));
     let speaker = Speaker {
-        author: scene.author,
+        author: scene.author(),
         dry_run: scene.dry_run(),
         may_request: may(Right::Request).await?,
         may_approve: may(Right::Approve).await?,

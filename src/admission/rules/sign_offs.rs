@@ -10,7 +10,7 @@ use crate::admission::verdict::Verdict;
 use crate::cluster::live::ReadError;
 
 pub async fn created(scene: &Scene<'_>) -> Verdict {
-    usable(scene.author)?;
+    usable(scene.author())?;
     let sign_off = input::sign_off(input::new(scene.request)?)?;
     requests::born_bare(scene, "SignOff")?;
     let read = async {
@@ -18,18 +18,18 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
         let (mut may_request, mut may_approve) = (false, false);
         if let Some(request) = &subject {
             let namespace = request.spec.target.rights_namespace();
-            may_request = scene.live.may(scene.author, Right::Request, namespace).await?;
-            may_approve = scene.live.may(scene.author, Right::Approve, namespace).await?;
+            may_request = scene.live.may(scene.author(), Right::Request, namespace).await?;
+            may_approve = scene.live.may(scene.author(), Right::Approve, namespace).await?;
         }
         Ok((subject, may_request, may_approve, scene.live.key_ring().await?))
     };
     let (subject, may_request, may_approve, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
     let speaker = Speaker {
-        author: scene.author,
+        author: scene.author(),
         dry_run: scene.dry_run(),
         may_request,
         may_approve,
-        open: scene.index.open_sign_offs_of(&scene.author.username.to_lowercase()),
+        open: scene.index.open_sign_offs_of(&scene.author().username.to_lowercase()),
         is_controller: scene.is_controller(),
     };
     let identities = &scene.index.policies().floor().identities;
@@ -47,5 +47,5 @@ pub async fn deleted(scene: &Scene<'_>) -> Verdict {
         Some(request) => requests::is_going(scene, &request.spec.target).await?,
         None => false,
     };
-    Ok(sign_off_deleted(scene.author, scene.is_controller(), &sign_off, subject.as_ref(), going)?.into())
+    Ok(sign_off_deleted(scene.author(), scene.is_controller(), &sign_off, subject.as_ref(), going)?.into())
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 
 use crate::api::{InventoryStatus, ListedItem};
-use crate::digest::{DigestError, Encoding, digest};
+use crate::digest::{DigestError, Encoding, digest_sorted};
 
 /// Why an inventory can't be established.
 #[derive(Debug, thiserror::Error)]
@@ -133,16 +133,13 @@ const CLAIM: &str = "PersistentVolumeClaim";
 const VOLUME: &str = "PersistentVolume";
 
 /// One data item. Its size is for reading; everything else is in the digest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DataItem {
     pub kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     pub name: String,
     pub uid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
-    #[serde(skip)]
     pub size: Option<String>,
 }
 
@@ -202,6 +199,30 @@ impl DataItem {
     }
 }
 
+/// What the digest is over: all that an item is but its size. The fields stand in the order of their names.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handle: Option<&'a str>,
+    kind: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    uid: &'a str,
+}
+
+impl<'a> Hashed<'a> {
+    fn of(item: &'a DataItem) -> Self {
+        Self {
+            handle: item.handle.as_deref(),
+            kind: item.kind,
+            name: &item.name,
+            namespace: item.namespace.as_deref(),
+            uid: &item.uid,
+        }
+    }
+}
+
 /// The data items behind a deletion, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory(Vec<DataItem>);
@@ -228,7 +249,8 @@ impl Inventory {
 
     /// `inventory/v1:sha256:…`.
     pub fn digest(&self) -> Result<String, InventoryError> {
-        Ok(digest(Encoding::Inventory, &self.0)?)
+        let items: Vec<Hashed<'_>> = self.0.iter().map(Hashed::of).collect();
+        Ok(digest_sorted(Encoding::Inventory, &items)?)
     }
 
     /// Counts, for example `2 claims, 2 volumes`.
@@ -367,6 +389,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_digest_is_the_one_over_a_sorted_tree(
+            items in proptest::collection::vec((any::<String>(), any::<String>(), any::<String>(), any::<Option<String>>()), 0..6),
+            size in any::<Option<String>>(),
+        ) {
+            let item = |(name, uid, namespace, handle): (String, String, String, Option<String>)| match handle {
+                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone() },
+                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None },
+            };
+            let items: Vec<DataItem> = items.into_iter().map(item).collect();
+            let trees = items.iter().map(|item| {
+                let mut tree = serde_json::json!({"kind": item.kind, "name": item.name, "uid": item.uid});
+                let rest = [("namespace", &item.namespace), ("handle", &item.handle)];
+                rest.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).for_each(|(key, value)| tree[key] = value.as_str().into());
+                tree
+            });
+            let tree: serde_json::Value = trees.collect();
+            let wanted = crate::digest::digest(Encoding::Inventory, &tree).unwrap();
+            prop_assert_eq!(Inventory(items).digest().unwrap(), wanted);
+        }
+
         #[test]
         fn packing_keeps_every_uid(uids in proptest::collection::btree_set(any::<u128>(), 0..50)) {
             let claims: Vec<Claim> = uids.iter().map(|uid| claim("x", *uid)).collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
+use super::uid::Uid;
 use crate::api::{DeletionRequest, Phase, SignOff};
 
 /// A namespace.
@@ -33,8 +34,8 @@ impl NamespaceEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestEntry {
     pub name: Arc<str>,
-    pub uid: Arc<str>,
-    pub target_uid: Arc<str>,
+    pub uid: Uid,
+    pub target_uid: Uid,
     /// Case-folded username of the requester as stated.
     pub author: Arc<str>,
     pub phase: Phase,
@@ -45,7 +46,7 @@ impl RequestEntry {
         let author = request.spec.requester.as_ref().map(|requester| requester.author.username.to_lowercase());
         Self {
             name: request.metadata.name.clone().unwrap_or_default().into(),
-            uid: request.metadata.uid.clone().unwrap_or_default().into(),
+            uid: request.metadata.uid.as_deref().unwrap_or_default().into(),
             target_uid: request.spec.target.uid.as_str().into(),
             author: author.unwrap_or_default().into(),
             phase: request.status.as_ref().and_then(|status| status.phase).unwrap_or_default(),
@@ -59,7 +60,7 @@ pub struct SignOffEntry {
     pub name: Arc<str>,
     /// Case-folded username of the author as stated.
     pub author: Arc<str>,
-    pub subject_uid: Arc<str>,
+    pub subject_uid: Uid,
 }
 
 impl SignOffEntry {

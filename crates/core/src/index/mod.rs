@@ -3,10 +3,12 @@
 //! replaces a kind as a whole (I 5, I 11).
 
 mod entries;
-mod pairs;
+mod pieces;
 mod policies;
 mod snapshot;
+mod uid;
 
 pub use entries::{NamespaceEntry, RequestEntry, SignOffEntry};
 pub use policies::{PolicyEntry, policy_entry, policy_set};
-pub use snapshot::{Change, Kind, Snapshot};
+pub use snapshot::{Candidate, Change, Kind, Snapshot};
+pub use uid::Uid;

@@ -1,12 +1,15 @@
 //! One consistent state of everything that decisions look up.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use super::entries::{NamespaceEntry, RequestEntry, SignOffEntry};
-use super::pairs::Pairs;
+use super::pieces::{Order, Pieces};
 use super::policies::{PolicyEntry, policy_set};
+use super::uid::Uid;
 use crate::domain::inventory::{Claim, Inventory, Volume};
 use crate::domain::policy::PolicySet;
 
@@ -44,12 +47,12 @@ impl Kind {
     }
 }
 
-/// One change of what is known.
+/// One change of what is known. What is large is boxed: thousands of these wait while a kind is read anew.
 #[derive(Clone, Debug)]
 pub enum Change {
     Namespace(NamespaceEntry),
     NamespaceGone(Box<str>),
-    Claim(Claim),
+    Claim(Box<Claim>),
     ClaimGone {
         namespace: Box<str>,
         name: Box<str>,
@@ -60,7 +63,7 @@ pub enum Change {
     RequestGone(Box<str>),
     SignOff(SignOffEntry),
     SignOffGone(Box<str>),
-    Policy(PolicyEntry),
+    Policy(Box<PolicyEntry>),
     PolicyGone(Box<str>),
     Started,
     /// Everything of one kind, read anew.
@@ -69,8 +72,16 @@ pub enum Change {
 
 /// Entries by name.
 type Map<T> = HashTrieMapSync<Box<str>, Arc<T>>;
-/// The same for kinds of which there are thousands: a name is in memory once, wherever it is used.
-type Shared<T> = HashTrieMapSync<Arc<str>, T>;
+/// A case-folded username and how many entries have it, so that it is in memory once.
+type Authors = Pieces<(Arc<str>, usize)>;
+
+/// A request worth a live read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub name: Arc<str>,
+    /// As it was when the index last heard of it.
+    pub uid: Uid,
+}
 
 /// What was known at one moment. Cloning shares everything.
 #[derive(Clone, Default)]
@@ -78,14 +89,14 @@ pub struct Snapshot {
     namespaces: Map<NamespaceEntry>,
     claims: HashTrieMapSync<Box<str>, RedBlackTreeMapSync<Box<str>, Arc<Claim>>>,
     volumes: Map<Volume>,
-    requests: Shared<RequestEntry>,
+    /// By name.
+    requests: Pieces<RequestEntry>,
     /// UID of the target, name of the request.
-    requests_by_target: Pairs,
-    open_requests_by_author: Shared<usize>,
-    open_by_uid: HashTrieSetSync<Arc<str>>,
-    sign_offs: Shared<SignOffEntry>,
-    /// Author, name of the sign-off.
-    sign_offs_by_author: Pairs,
+    requests_by_target: Pieces<(Uid, Arc<str>)>,
+    requesters: Authors,
+    /// By name.
+    sign_offs: Pieces<SignOffEntry>,
+    signers: Authors,
     policies: RedBlackTreeMapSync<Box<str>, Arc<PolicyEntry>>,
     policy_set: Arc<PolicySet>,
     started: bool,
@@ -135,29 +146,36 @@ impl Snapshot {
         self.volumes.get(claim.volume.as_deref()?).map(|volume| &**volume)
     }
 
-    /// Names of the requests about the object with this UID, the most advanced first: only these are worth a live
-    /// read. Ended ones are left out unless asked for.
-    pub fn candidates(&self, target_uid: &str, ended_too: bool) -> Vec<Box<str>> {
+    /// The requests about the object with this UID, the most advanced first: only these are worth a live read. Ended
+    /// ones are left out unless asked for.
+    pub fn candidates(&self, target_uid: &str, ended_too: bool) -> Vec<Candidate> {
+        let target = Uid::from(target_uid);
         let mut candidates: Vec<&RequestEntry> = self
             .requests_by_target
-            .of(target_uid)
-            .filter_map(|name| self.requests.get(name))
+            .all(|(other, _)| other.cmp(&target))
+            .filter_map(|(_, name)| self.requests.get(request_named(name)))
             .filter(|entry| ended_too || !entry.phase.is_ended())
             .collect();
-        candidates.sort_by_key(|entry| (std::cmp::Reverse(advance(entry.phase)), &entry.name));
-        candidates.into_iter().map(|entry| Box::from(&*entry.name)).collect()
+        candidates.sort_by_key(|entry| (Reverse(advance(entry.phase)), &entry.name));
+        let candidate = |entry: &RequestEntry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() };
+        candidates.into_iter().map(candidate).collect()
     }
 
-    /// How many open requests an author (case-folded username) has.
+    /// How many open requests an author (case-folded username) has. Looks at all: asked only when one is written.
     pub fn open_requests_of(&self, author: &str) -> usize {
-        self.open_requests_by_author.get(author).copied().unwrap_or_default()
+        self.requests.iter().filter(|entry| &*entry.author == author && !entry.phase.is_ended()).count()
     }
 
-    /// How many sign-offs about open requests an author (case-folded username) has.
+    /// How many sign-offs about open requests an author (case-folded username) has. Looks at all, as above.
     pub fn open_sign_offs_of(&self, author: &str) -> usize {
-        let names = self.sign_offs_by_author.of(author);
-        let subjects = names.filter_map(|name| self.sign_offs.get(name)).map(|entry| &entry.subject_uid);
-        subjects.filter(|uid| self.open_by_uid.contains(*uid)).count()
+        let own = self.sign_offs.iter().filter(|entry| &*entry.author == author);
+        let subjects: Vec<&Uid> = own.map(|entry| &entry.subject_uid).collect();
+        if subjects.is_empty() {
+            return 0;
+        }
+        let open = self.requests.iter().filter(|entry| !entry.phase.is_ended());
+        let open: HashSet<&Uid> = open.map(|entry| &entry.uid).collect();
+        subjects.into_iter().filter(|uid| open.contains(uid)).count()
     }
 
     /// Takes a change in.
@@ -168,7 +186,7 @@ impl Snapshot {
             Change::Claim(claim) => {
                 let namespace = claim.namespace.clone();
                 let mut claims = self.claims.get(&namespace).cloned().unwrap_or_default();
-                claims.insert_mut(claim.name.clone(), Arc::new(claim));
+                claims.insert_mut(claim.name.clone(), Arc::from(claim));
                 self.claims.insert_mut(namespace, claims);
             }
             Change::ClaimGone { namespace, name } => self.forget_claim(&namespace, &name),
@@ -179,8 +197,8 @@ impl Snapshot {
             Change::SignOff(entry) => self.learn_sign_off(entry),
             Change::SignOffGone(name) => self.forget_sign_off(&name),
             Change::Policy(entry) => {
-                let name = entry.as_ref().map_or_else(|policy| &policy.name, |policy| &policy.name).as_str().into();
-                self.policies.insert_mut(name, Arc::new(entry));
+                let name = (*entry).as_ref().map_or_else(|policy| &policy.name, |policy| &policy.name).as_str().into();
+                self.policies.insert_mut(name, Arc::from(entry));
                 self.compile_policies();
             }
             Change::PolicyGone(name) => {
@@ -204,14 +222,13 @@ impl Snapshot {
             Kind::Claims => self.claims = HashTrieMapSync::default(),
             Kind::Volumes => self.volumes = Map::default(),
             Kind::Requests => {
-                self.requests = Shared::default();
-                self.requests_by_target = Pairs::default();
-                self.open_requests_by_author = Shared::default();
-                self.open_by_uid = HashTrieSetSync::default();
+                self.requests = Pieces::default();
+                self.requests_by_target = Pieces::default();
+                self.requesters = Authors::default();
             }
             Kind::SignOffs => {
-                self.sign_offs = Shared::default();
-                self.sign_offs_by_author = Pairs::default();
+                self.sign_offs = Pieces::default();
+                self.signers = Authors::default();
             }
             Kind::Policies => {
                 self.policies = RedBlackTreeMapSync::default();
@@ -237,47 +254,57 @@ impl Snapshot {
 
     fn learn_request(&mut self, mut entry: RequestEntry) {
         self.forget_request(&entry.name);
-        if let Some((author, _)) = self.open_requests_by_author.get_key_value(&entry.author) {
-            entry.author = Arc::clone(author);
-        }
-        self.requests_by_target.insert(&entry.target_uid, &entry.name);
-        if !entry.phase.is_ended() {
-            let open = self.open_requests_of(&entry.author) + 1;
-            self.open_requests_by_author.insert_mut(Arc::clone(&entry.author), open);
-            self.open_by_uid.insert_mut(Arc::clone(&entry.uid));
-        }
-        self.requests.insert_mut(Arc::clone(&entry.name), entry);
+        entry.author = seen(&mut self.requesters, entry.author);
+        let about = (entry.target_uid.clone(), Arc::clone(&entry.name));
+        self.requests_by_target.put(about.clone(), |other| other.cmp(&about));
+        let name = Arc::clone(&entry.name);
+        self.requests.put(entry, request_named(&name));
     }
 
     fn forget_request(&mut self, name: &str) {
-        let Some(entry) = self.requests.get(name).cloned() else { return };
-        self.requests.remove_mut(name);
-        if !entry.phase.is_ended() {
-            self.open_by_uid.remove_mut(&entry.uid);
-            match self.open_requests_of(&entry.author) {
-                0 | 1 => drop(self.open_requests_by_author.remove_mut(&entry.author)),
-                open => self.open_requests_by_author.insert_mut(Arc::clone(&entry.author), open - 1),
-            }
-        }
-        self.requests_by_target.remove(&entry.target_uid, &entry.name);
+        let Some(entry) = self.requests.take(request_named(name)) else { return };
+        gone(&mut self.requesters, &entry.author);
+        let about = (entry.target_uid, entry.name);
+        self.requests_by_target.take(|other| other.cmp(&about));
     }
 
     fn learn_sign_off(&mut self, mut entry: SignOffEntry) {
         self.forget_sign_off(&entry.name);
-        if let Some(uid) = self.open_by_uid.get(&entry.subject_uid) {
-            entry.subject_uid = Arc::clone(uid);
-        }
-        if let Some(author) = self.sign_offs_by_author.common(&entry.author) {
-            entry.author = Arc::clone(author);
-        }
-        self.sign_offs_by_author.insert(&entry.author, &entry.name);
-        self.sign_offs.insert_mut(Arc::clone(&entry.name), entry);
+        entry.author = seen(&mut self.signers, entry.author);
+        let name = Arc::clone(&entry.name);
+        self.sign_offs.put(entry, sign_off_named(&name));
     }
 
     fn forget_sign_off(&mut self, name: &str) {
-        let Some(entry) = self.sign_offs.get(name).cloned() else { return };
-        self.sign_offs.remove_mut(name);
-        self.sign_offs_by_author.remove(&entry.author, &entry.name);
+        let Some(entry) = self.sign_offs.take(sign_off_named(name)) else { return };
+        gone(&mut self.signers, &entry.author);
+    }
+}
+
+fn request_named(name: &str) -> impl Order<RequestEntry> {
+    move |entry: &RequestEntry| (*entry.name).cmp(name)
+}
+
+fn sign_off_named(name: &str) -> impl Order<SignOffEntry> {
+    move |entry: &SignOffEntry| (*entry.name).cmp(name)
+}
+
+fn author_named(name: &str) -> impl Order<(Arc<str>, usize)> {
+    move |(other, _): &(Arc<str>, usize)| (**other).cmp(name)
+}
+
+/// One more entry has this author: how the name is already in memory, if it is.
+fn seen(authors: &mut Authors, author: Arc<str>) -> Arc<str> {
+    let (author, count) = authors.take(author_named(&author)).unwrap_or((author, 0));
+    authors.put((Arc::clone(&author), count + 1), author_named(&author));
+    author
+}
+
+/// One entry less has this author.
+fn gone(authors: &mut Authors, author: &str) {
+    let Some((author, count)) = authors.take(author_named(author)) else { return };
+    if count > 1 {
+        authors.put((Arc::clone(&author), count - 1), author_named(&author));
     }
 }
 
@@ -307,6 +334,10 @@ mod tests {
         })
     }
 
+    fn names(snapshot: &Snapshot, ended_too: bool) -> Vec<String> {
+        snapshot.candidates("t", ended_too).iter().map(|candidate| candidate.name.to_string()).collect()
+    }
+
     #[test]
     fn candidates_come_most_advanced_first_and_without_the_ended() {
         let mut snapshot = Snapshot::default();
@@ -314,9 +345,8 @@ mod tests {
         snapshot.apply(request("b", "t", Phase::Executable));
         snapshot.apply(request("c", "t", Phase::Rejected));
         snapshot.apply(request("d", "other", Phase::Executable));
-        let names = |ended| snapshot.candidates("t", ended).iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names(false), ["b", "a"]);
-        assert_eq!(names(true), ["b", "a", "c"]);
+        assert_eq!(names(&snapshot, false), ["b", "a"]);
+        assert_eq!(names(&snapshot, true), ["b", "a", "c"]);
         assert_eq!(snapshot.open_requests_of("alice"), 3);
         snapshot.apply(request("b", "t", Phase::Executed));
         assert_eq!(snapshot.open_requests_of("alice"), 2);
@@ -331,8 +361,8 @@ mod tests {
         snapshot.apply(request("a", "t", Phase::Pending));
         let held = snapshot.clone();
         snapshot.apply(Change::Reset(Kind::Requests, vec![request("b", "t", Phase::Pending)]));
-        assert_eq!(held.candidates("t", false), ["a".into()]);
-        assert_eq!(snapshot.candidates("t", false), ["b".into()]);
+        assert_eq!(names(&held, false), ["a"]);
+        assert_eq!(names(&snapshot, false), ["b"]);
         assert!(snapshot.missing().all(|kind| kind != Kind::Requests) && !snapshot.is_synced());
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use foureyes_core::api::Phase;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
-use foureyes_core::index::{Change, Kind, NamespaceEntry, RequestEntry, SignOffEntry, Snapshot};
+use foureyes_core::index::{Change, Kind, NamespaceEntry, RequestEntry, SignOffEntry, Snapshot, Uid};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -39,7 +39,7 @@ impl Model {
             Change::SignOffGone(name) => drop(self.sign_offs.remove(&**name)),
             Change::Claim(claim) => {
                 let key = (claim.namespace.to_string(), claim.name.to_string());
-                self.claims.insert(key, claim.clone());
+                self.claims.insert(key, (**claim).clone());
             }
             Change::ClaimGone { namespace, name } => {
                 self.claims.remove(&(namespace.to_string(), name.to_string()));
@@ -67,12 +67,12 @@ impl Model {
     }
 
     fn open_sign_offs_of(&self, author: &str) -> usize {
-        let open = |uid: &str| self.requests.values().any(|entry| &*entry.uid == uid && !entry.phase.is_ended());
+        let open = |uid: &Uid| self.requests.values().any(|entry| entry.uid == *uid && !entry.phase.is_ended());
         self.sign_offs.values().filter(|entry| &*entry.author == author && open(&entry.subject_uid)).count()
     }
 
     fn candidates(&self, target: &str, ended_too: bool) -> Vec<String> {
-        let about = self.requests.values().filter(|entry| &*entry.target_uid == target);
+        let about = self.requests.values().filter(|entry| entry.target_uid == Uid::from(target));
         let mut names: Vec<String> =
             about.filter(|entry| ended_too || !entry.phase.is_ended()).map(|entry| entry.name.to_string()).collect();
         names.sort();
@@ -117,7 +117,8 @@ fn change_of(kind: Kind) -> BoxedStrategy<Change> {
             prop_oneof![4 => entry, 1 => name("so").prop_map(Change::SignOffGone)].boxed()
         }
         Kind::Claims => {
-            let here = (1..5_u128, any::<bool>()).prop_map(move |(n, second)| Change::Claim(namespaced(n, second)));
+            let here =
+                (1..5_u128, any::<bool>()).prop_map(move |(n, second)| Change::Claim(Box::new(namespaced(n, second))));
             let gone = (1..5_u128, any::<bool>()).prop_map(move |(n, second)| {
                 let Claim { namespace, name, .. } = namespaced(n, second);
                 Change::ClaimGone { namespace, name }
@@ -149,7 +150,7 @@ fn agree(snapshot: &Snapshot, model: &Model) {
     for target in ["t1", "t2", "t3"] {
         for ended_too in [false, true] {
             let mut names: Vec<String> =
-                snapshot.candidates(target, ended_too).iter().map(ToString::to_string).collect();
+                snapshot.candidates(target, ended_too).iter().map(|candidate| candidate.name.to_string()).collect();
             names.sort();
             assert_eq!(names, model.candidates(target, ended_too));
         }
@@ -196,7 +197,7 @@ fn nothing_is_decided_until_every_kind_was_read() {
 fn once_started_always_started() {
     let mut snapshot = Snapshot::default();
     assert!(!snapshot.is_started());
-    snapshot.apply(Change::Policy(Ok(crate::merging::compiled("default", &serde_json::json!({})))));
+    snapshot.apply(Change::Policy(Box::new(Ok(crate::merging::compiled("default", &serde_json::json!({}))))));
     assert!(snapshot.is_started());
     snapshot.apply(Change::PolicyGone("default".into()));
     assert!(!snapshot.is_started());
