@@ -14,7 +14,7 @@ const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 pub enum Encoding {
     /// A request's spec without what stamp wrote.
     Request,
-    /// The sorted data items.
+    /// The sorted data items, and their UIDs packed.
     Inventory,
     /// A request and its inventory together: what a sign-off names.
     Subject,
@@ -64,8 +64,12 @@ pub fn digest<T: Serialize>(encoding: Encoding, value: &T) -> Result<String, Dig
 
 /// As [`digest`], without the tree that sorts keys and finds numbers: of a value without numbers whose keys come sorted.
 pub(crate) fn digest_sorted<T: Serialize>(encoding: Encoding, value: &T) -> Result<String, DigestError> {
-    let hash = Sha256::digest(serde_json::to_vec(value)?);
-    Ok(format!("{}:sha256:{}", encoding.as_str(), hex(&hash)))
+    Ok(format!("{}:{}", encoding.as_str(), hash_sorted(value)?))
+}
+
+/// `sha256:…` of such a value, for a part of what a digest is over.
+pub(crate) fn hash_sorted<T: Serialize>(value: &T) -> Result<String, DigestError> {
+    Ok(format!("sha256:{}", hex(&Sha256::digest(serde_json::to_vec(value)?))))
 }
 
 /// The first 12 hexadecimal digits, for people to type; empty when there are none.

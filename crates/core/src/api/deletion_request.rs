@@ -209,8 +209,11 @@ pub struct DeletionRequestStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InventoryStatus {
-    /// `inventory/v1:sha256:…` over every item.
+    /// `inventory/v1:sha256:…` over `itemsDigest` and `packedUIDs`.
     pub digest: String,
+    /// `sha256:…` over every item.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub items_digest: String,
     /// True once the first approval counted: what comes later needs another request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 
 use crate::api::{InventoryStatus, ListedItem};
-use crate::digest::{DigestError, Encoding, digest_sorted};
+use crate::digest::{DigestError, Encoding, digest_sorted, hash_sorted};
 
 /// Why an inventory can't be established.
 #[derive(Debug, thiserror::Error)]
@@ -247,10 +247,16 @@ impl Inventory {
         self.0.is_empty()
     }
 
-    /// `inventory/v1:sha256:…`.
+    /// `inventory/v1:sha256:…`, over the items and over their UIDs as they are packed: what is packed in a status can be
+    /// held against the digest that people signed off, however many items there are.
     pub fn digest(&self) -> Result<String, InventoryError> {
+        digest_of(&self.items_digest()?, &self.packed()?)
+    }
+
+    /// `sha256:…` over the items alone.
+    pub fn items_digest(&self) -> Result<String, InventoryError> {
         let items: Vec<Hashed<'_>> = self.0.iter().map(Hashed::of).collect();
-        Ok(digest_sorted(Encoding::Inventory, &items)?)
+        Ok(hash_sorted(&items)?)
     }
 
     /// Counts, for example `2 claims, 2 volumes`.
@@ -296,13 +302,25 @@ impl Inventory {
     }
 }
 
-/// The items that were signed off, if the list is complete: then their digest must be the one that was signed off, and
-/// the packed UIDs theirs. A longer inventory rests on nobody but the controller writing its status.
+/// What the digest of an inventory is over.
+#[derive(Serialize)]
+struct Digested<'a> {
+    items: &'a str,
+    uids: &'a str,
+}
+
+fn digest_of(items: &str, packed: &str) -> Result<String, InventoryError> {
+    Ok(digest_sorted(Encoding::Inventory, &Digested { items, uids: packed })?)
+}
+
+/// The items that were signed off: what is packed must be what the digest is over, and a complete list must be theirs.
 pub fn prove_items(stated: &InventoryStatus) -> Result<ApprovedItems, InventoryError> {
-    let complete = usize::try_from(stated.total) == Ok(stated.items.len());
-    if complete {
+    if digest_of(&stated.items_digest, &stated.packed_uids)? != stated.digest {
+        return Err(InventoryError::Mismatch);
+    }
+    if usize::try_from(stated.total) == Ok(stated.items.len()) {
         let listed = Inventory(stated.items.iter().map(DataItem::of_listed).collect::<Result<_, _>>()?);
-        if listed.digest()? != stated.digest || listed.packed()? != stated.packed_uids {
+        if listed.items_digest()? != stated.items_digest || listed.packed()? != stated.packed_uids {
             return Err(InventoryError::Mismatch);
         }
     }
@@ -407,7 +425,8 @@ mod tests {
             });
             let tree: serde_json::Value = trees.collect();
             let wanted = crate::digest::digest(Encoding::Inventory, &tree).unwrap();
-            prop_assert_eq!(Inventory(items).digest().unwrap(), wanted);
+            let seen = Inventory(items).items_digest().unwrap();
+            prop_assert_eq!(format!("{}:{seen}", Encoding::Inventory.as_str()), wanted);
         }
 
         #[test]

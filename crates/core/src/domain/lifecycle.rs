@@ -174,6 +174,7 @@ fn settle_inventory(observed: &Observed<'_>, status: &mut DeletionRequestStatus)
 fn taken(live: &Inventory) -> Result<InventoryStatus, InventoryError> {
     Ok(InventoryStatus {
         digest: live.digest()?,
+        items_digest: live.items_digest()?,
         frozen: false,
         total: i32::try_from(live.items().len()).unwrap_or(i32::MAX),
         summary: live.summary(),

@@ -135,6 +135,24 @@ fn packed_items_that_were_made_up_approve_nothing() {
     }
 }
 
+/// Nor into one of which not every item is listed.
+#[test]
+fn items_that_were_slipped_into_a_long_inventory_are_noticed() {
+    let mut scene = Scene::of_namespace(Some(&named("alice")));
+    scene.live = inventory(1..=80);
+    scene.reconciled(TargetState::Live, 1);
+    scene.approves(&named("bob"), 10);
+    scene.reconciled(TargetState::Live, 60);
+    assert!(scene.confirmed(&named("carol"), 90).is_ok());
+    let taken = scene.request.status.as_mut().unwrap().inventory.as_mut().unwrap();
+    assert!(taken.items.len() < usize::try_from(taken.total).unwrap());
+    taken.packed_uids = inventory(1..=81).packed().unwrap();
+    assert_eq!(refused(&scene), Code::InventoryUnknown);
+    scene.live = inventory(1..=81);
+    assert_eq!(refused(&scene), Code::InventoryUnknown);
+    assert_eq!(scene.cascaded(90).unwrap_err().code, Code::InventoryUnknown);
+}
+
 /// Somebody who could write a status could not smuggle an item in: the list has the digest that was signed off.
 #[test]
 fn items_that_were_slipped_in_are_noticed() {
