@@ -146,7 +146,7 @@ pub struct RolloutEntry {
 }
 
 /// On whose word it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum How {
     Baseline,
     Change,
@@ -155,6 +155,7 @@ pub enum How {
     Emergency,
     Delegated,
     Unreviewed,
+    #[default]
     Unauthorised,
 }
 
@@ -181,7 +182,7 @@ impl How {
     }
 }
 
-/// Whether it ran: NotSeen is authorised and awaited, Seen ran, Missed may have run while nobody looked, Unused is
+/// Whether it ran: `NotSeen` is authorised and awaited, Seen ran, Missed may have run while nobody looked, Unused is
 /// what its change ended without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum SeenOutcome {

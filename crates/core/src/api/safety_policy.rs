@@ -294,8 +294,8 @@ pub struct OwnerKind {
     pub kind: String,
 }
 
-/// What can be delegated. DeleteClaims: delete claims that an object of the owner kind controls, and make such an
-/// object the owner of claims. Roll: roll out, create and remove workloads that an object of the owner kind controls.
+/// What can be delegated. `DeleteClaims`: delete claims that an object of the owner kind controls, and make such an
+/// object the owner of claims. `Roll`: roll out, create and remove workloads that an object of the owner kind controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum DelegatedAction {
     DeleteClaims,

@@ -33,8 +33,7 @@ pub struct SignOffSpec {
     /// What the author says. Approve counts once; Reject ends the request; Hold blocks it until withdrawn; Cancel is
     /// the requester's own.
     pub says: Says,
-    /// What the author looked at: `status.subjectDigest` of the DeletionRequest, `status.requestDigest` of the
-    /// ChangeRequest at that moment. Never filled in for you.
+    /// What the author looked at: `status.subjectDigest` of a deletion, `status.requestDigest` of a change at that moment. Never filled in for you.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = r"^[a-z]+/v[0-9]+:sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,

@@ -190,7 +190,7 @@ fn is_standard(evidence: &Evidence<'_>, requester: &Author) -> bool {
             let identity = identity_of(request, target, evidence.own_namespace);
             let images = target.images.as_ref().filter(|_| target.action == Action::Apply);
             identity.zip(images).is_some_and(|(identity, images)| {
-                standard_change(floor, requester, &identity, images.values().map(String::as_str)).is_some()
+                standard_change(floor, requester, &identity, &images.values().map(String::as_str)).is_some()
             })
         })
 }
@@ -257,8 +257,8 @@ fn covers(evidence: &Evidence<'_>, target: &ChangeTarget, content: &Content<'_>)
                 let mut wanted = base.images.clone();
                 for (container, image) in images {
                     let slot = wanted.get_mut(container);
-                    *slot.ok_or_else(|| format!("it names the container {container}, which is not there"))? =
-                        image.clone();
+                    let slot = slot.ok_or_else(|| format!("it names the container {container}, which is not there"))?;
+                    slot.clone_from(image);
                 }
                 if wanted == parts.images { Ok(()) } else { Err("it names other images".to_owned()) }
             }

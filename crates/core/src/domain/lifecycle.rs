@@ -1,7 +1,7 @@
 //! Where a DeletionRequest stands, from what was observed: the controller's decision, pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
     Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, Says,
@@ -14,12 +14,14 @@ use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::ready;
 use crate::domain::request::Request as _;
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
+use crate::domain::telling::{condition, summary};
 use crate::seal::KeyRing;
+
+pub use crate::domain::telling::Event;
 
 /// Items shown in a status; all of them are in `packedUIDs`.
 const LISTED_ITEMS: usize = 100;
 const LISTED_ADDED: usize = 20;
-const LISTED_SIGN_OFFS: usize = 50;
 
 /// Why no status could be decided; the old one stays.
 #[derive(Debug, thiserror::Error)]
@@ -62,14 +64,6 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// The next moment at which something changes by itself.
     pub look_again: Option<Timestamp>,
-}
-
-/// An event on the request, for those who wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub warning: bool,
-    pub reason: &'static str,
-    pub note: String,
 }
 
 /// Decides where a request stands.
@@ -320,18 +314,11 @@ fn summarise(
     judgement: &Judgement,
     outcome: &Outcome,
 ) {
-    let to_i32 = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    let required = i32::try_from(judgement.required).unwrap_or(i32::MAX);
-    let granted = to_i32(judgement.counted.len());
     use ConditionReason::{OnHold, WaitingForSecondPerson, WaitingForSignOff};
     let waits_for_people = matches!(outcome.reason, WaitingForSignOff | WaitingForSecondPerson | OnHold);
-    status.sign_offs = Some(SignOffSummary {
-        required,
-        granted,
-        text: format!("{granted}/{required}"),
-        missing: outcome.waiting_for.iter().filter(|_| waits_for_people).cloned().collect(),
-        entries: judgement.entries.iter().take(LISTED_SIGN_OFFS).cloned().collect(),
-    });
+    let summary = summary(judgement, outcome.waiting_for.as_ref().filter(|_| waits_for_people));
+    let granted = summary.granted;
+    status.sign_offs = Some(summary);
     // Who signed off stays on record: with the target an approval by annotation on it is gone, too.
     if let Some(last) =
         before.sign_offs.clone().filter(|last| observed.target == TargetState::Gone && last.granted > granted)
@@ -363,30 +350,17 @@ fn set_conditions(
     };
     let generation = observed.request.metadata.generation;
     status.conditions = vec![
-        condition(before, ConditionType::Approved, approved, outcome.reason, outcome.note.clone(), generation, now),
-        condition(before, ConditionType::InventoryCurrent, current, reason, message, generation, now),
+        condition(
+            &before.conditions,
+            ConditionType::Approved,
+            approved,
+            outcome.reason,
+            outcome.note.clone(),
+            generation,
+            now,
+        ),
+        condition(&before.conditions, ConditionType::InventoryCurrent, current, reason, message, generation, now),
     ];
-}
-
-fn condition(
-    before: &DeletionRequestStatus,
-    kind: ConditionType,
-    holds: bool,
-    reason: ConditionReason,
-    message: String,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let status = if holds { "True" } else { "False" };
-    let same = before.conditions.iter().find(|old| old.type_ == kind.as_str() && old.status == status);
-    Condition {
-        type_: kind.as_str().to_owned(),
-        status: status.to_owned(),
-        reason: reason.as_str().to_owned(),
-        message,
-        observed_generation: generation,
-        last_transition_time: same.map_or_else(|| stated(now), |old| old.last_transition_time.clone()),
-    }
 }
 
 fn events(before: &DeletionRequestStatus, status: &DeletionRequestStatus, outcome: &Outcome) -> Vec<Event> {

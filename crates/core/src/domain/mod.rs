@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod change_asked;
+pub mod change_lifecycle;
 pub mod deletion;
 pub mod identity;
 pub mod inventory;
@@ -17,3 +18,4 @@ pub mod scope;
 pub mod selector;
 pub mod speaking;
 pub mod statement;
+pub mod telling;

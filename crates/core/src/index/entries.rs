@@ -56,7 +56,7 @@ impl RequestEntry {
     }
 }
 
-/// A ChangeRequest: enough to know that it is worth a live read, never enough to allow.
+/// A change: enough to know that it is worth a live read, never enough to allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeEntry {
     /// `namespace/name`.
@@ -87,7 +87,7 @@ impl ChangeEntry {
     }
 }
 
-/// A RolloutRecord: what it vouches for.
+/// A workload's record: what it vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordEntry {
     pub name: Box<str>,

@@ -160,7 +160,7 @@ impl Case {
         for (by, says, _) in &self.statements {
             match says {
                 Says::Approve => {
-                    approving.extend(by.human().filter(|human| by.is_person() && Some(*human) != asked_by))
+                    approving.extend(by.human().filter(|human| by.is_person() && Some(*human) != asked_by));
                 }
                 _ => return false,
             }

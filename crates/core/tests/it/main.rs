@@ -4,14 +4,17 @@
 mod agreement;
 mod asking;
 mod binding;
+mod change_lifecycle;
 mod changed_by;
 mod changes;
 mod clocks;
+mod creations;
 mod index;
 mod lifecycle;
 mod loosening;
 mod merging;
 mod monotone;
+mod records;
 mod refusals;
 mod rollouts;
 mod scenario;

@@ -143,6 +143,16 @@ proptest! {
         prop_assert_eq!(elsewhere.effective(&labels).unwrap(), set.effective(&labels).unwrap());
     }
 
+    /// A change of objects in two namespaces is judged as strictly as either of them would.
+    #[test]
+    fn what_applies_in_two_places_is_as_strict_as_both(one in set(), other in set(), labels in namespace()) {
+        let (one, other) = (one.effective(&labels).unwrap(), other.effective(&labels).unwrap());
+        let both = one.clone().and(&other);
+        prop_assert!(as_strict(&both, &one) && as_strict(&both, &other));
+        prop_assert!(same(&both, &other.clone().and(&one)));
+        prop_assert!(same(&one.clone().and(&one), &one));
+    }
+
     #[test]
     fn taking_a_policy_out_restores_what_was(set in set(), spec in spec()) {
         prop_assert_eq!(set.with("more", Some(compiled("more", &spec))).with("more", None), set);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use foureyes_core::api::{Author, Says, Target};
+use foureyes_core::domain::change_asked::change_created;
 use foureyes_core::domain::deletion::not_requested;
 use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::ready;
@@ -15,6 +16,7 @@ use foureyes_core::domain::speaking::{
 };
 use foureyes_core::reason::Code;
 
+use crate::changes::{OWN, Rollout, by_digest, change, web};
 use crate::speaking::Knowledge;
 use crate::support::{
     Scene, at, claim_target, identities, inventory, named, policies_with_min, record, request, ring, sign_off,
@@ -65,6 +67,7 @@ fn refusals(text: &str) -> Vec<Refusal> {
         }
     }
     refusals.extend(executions(&target, &somebody));
+    refusals.extend(rollouts(text, &somebody));
     refusals.extend(usable(&named("\n")).err());
     refusals
 }
@@ -144,6 +147,38 @@ fn executions(target: &Target, somebody: &Author) -> Vec<Refusal> {
     refusals
 }
 
+/// Every way in which a rollout is refused, with a workload, images, a change and an author of that name.
+fn rollouts(text: &str, somebody: &Author) -> Vec<Refusal> {
+    let new = web(text, text, text);
+    let scene = |asked: bool| {
+        let mut request = change("Normal", &[by_digest(&new)], Some(somebody));
+        request.metadata.namespace = Some(text.to_owned());
+        request.metadata.name = Some(text.to_owned());
+        text.clone_into(&mut request.spec.targets[0].name);
+        let mut rollout = Rollout::of(Some(request).filter(|_| asked));
+        (rollout.workload.namespace, rollout.workload.name) = (text.to_owned(), text.to_owned());
+        rollout
+    };
+    let mut refusals = Vec::new();
+    for asked in [false, true] {
+        refusals.extend(scene(asked).applied(&new, somebody, 20).err());
+        refusals.extend(scene(asked).created(&new, somebody, 20).err());
+        refusals.extend(scene(asked).removed(somebody, 20).err());
+    }
+    for says in [Says::Hold, Says::Reject] {
+        let mut stopped = scene(true);
+        stopped.says(somebody, says, 10);
+        refusals.extend(stopped.applied(&new, &named("eve"), 20).err());
+    }
+    let request = scene(true).request.unwrap();
+    let known = Knowledge::of(somebody);
+    let policies = policies_with_min(1);
+    for known in [Knowledge { may_request: false, ..Knowledge::of(somebody) }, known] {
+        refusals.extend(change_created(&known.speaker(), &request, policies.floor(), OWN, ring(), at(1)).err());
+    }
+    refusals
+}
+
 /// Runs a command in a real shell in which kubectl takes its arguments and says nothing.
 fn run(command: &str, folder: &Path) -> bool {
     let script = format!("kubectl() {{ cat >/dev/null </dev/null; :; }}\n{command}\n");
@@ -165,6 +200,8 @@ fn commands_do_what_they_say_and_nothing_else_in_a_real_shell() {
             ready::see_uid(&target),
             ready::show(text),
             ready::statements(text),
+            ready::show_change(text, text),
+            ready::sign_off_change(text, text, text, text),
             ready::sign_off(text, text, text),
             ready::bind(text, "foureyes-approver", text),
         ]);

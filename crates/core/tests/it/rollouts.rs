@@ -1,11 +1,10 @@
 //! The six points of design §6, each accepted and refused, and what a refusal says.
 
-use foureyes_core::api::{How, Mode, Pin, Says, SeenOutcome};
-use foureyes_core::domain::deletion::Governance;
+use foureyes_core::api::{How, Pin, Says, SeenOutcome};
 use foureyes_core::domain::inventory::Controller;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::domain::rollout::decide::{Asked, removed_freely, scope};
+use foureyes_core::domain::rollout::decide::Asked;
 use foureyes_core::domain::rollout::location::locate;
 use foureyes_core::domain::rollout::template::Template;
 use foureyes_core::reason::Code;
@@ -14,24 +13,22 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::binding::mutations;
-use crate::changes::{
-    OWN, Rollout, by_digest, by_images, change, change_of, floor, known, removal, version, web, workload,
-};
-use crate::support::{DAY, HOUR, labels, named, time};
+use crate::changes::{OWN, Rollout, by_digest, by_images, change, change_of, known, removal, version, web, workload};
+use crate::support::{DAY, HOUR, named, time};
 use crate::templates::template;
 
 const ALICE: &str = "alice";
 const BOT: &str = "system:serviceaccount:ops:updater";
 
-fn word(verdict: Result<Proof, Refusal>) -> String {
+pub fn word(verdict: Result<Proof, Refusal>) -> String {
     match verdict {
         Ok(proof) => proof.as_str().to_owned(),
         Err(refusal) => refusal.code.to_string(),
     }
 }
 
-/// A change of version 1 to 2 that bob has signed off.
-fn approved(target: Value) -> Rollout {
+/// A change of version 1 that bob has signed off.
+pub fn approved(target: Value) -> Rollout {
     Rollout::of(Some(change("Normal", &[target], Some(&named(ALICE))))).approved_by(&named("bob"), 10)
 }
 
@@ -245,6 +242,11 @@ fn whoever_approves_anew_gets_no_new_clock() {
     rollout.sign_offs.clear();
     let again = rollout.approved_by(&named("carol"), 2 * DAY);
     assert_eq!(word(again.applied(&version(2), &named("eve"), 2 * DAY + 1)), "RequestEnded");
+    // A policy that was tightened meanwhile counts from the first moment, too.
+    let mut soon = again.with(&json!({"expiry": {"use": "1h"}}));
+    soon.sign_offs.clear();
+    let soon = soon.approved_by(&named("carol"), 20 * HOUR);
+    assert_eq!(word(soon.applied(&version(2), &named("eve"), 20 * HOUR + 1)), "RequestEnded");
 }
 
 // Point 3.
@@ -381,68 +383,6 @@ fn an_emergency_needs_somebody_who_may_expedite_and_is_soon_over() {
     let mut held = emergency("dave", &["dave"]);
     held.says(&named("carol"), Says::Hold, 1);
     assert_eq!(word(held.applied(&version(2), &named("dave"), 2)), "OnHold");
-}
-
-// Creations, removals, scope.
-
-#[test]
-fn what_is_new_needs_its_digest_and_what_was_there_comes_back() {
-    let mut rollout = Rollout::of(None);
-    assert_eq!(word(rollout.created(&version(1), &named("eve"), 1)), "Recorded");
-    assert_eq!(word(rollout.created(&version(2), &named("eve"), 1)), "RolloutNotRequested");
-    rollout.known = None;
-    assert_eq!(word(rollout.created(&version(1), &named("eve"), 1)), "RolloutNotRequested");
-    let mut new = approved(by_digest(&version(2)));
-    new.known = None;
-    assert_eq!(word(new.created(&version(2), &named("eve"), 20)), "Confirmed");
-}
-
-#[test]
-fn what_runs_is_removed_by_a_change_that_says_so() {
-    assert_eq!(word(Rollout::of(None).removed(&named("eve"), 1)), "RemovalNotRequested");
-    assert_eq!(word(approved(by_digest(&version(1))).removed(&named("eve"), 20)), "RemovalNotRequested");
-    assert_eq!(word(approved(removal()).removed(&named("eve"), 20)), "Confirmed");
-    let owner = Controller { group: "apps".into(), kind: "Deployment".into(), name: "web".into() };
-    let collector = named("system:serviceaccount:kube-system:generic-garbage-collector");
-    let eve = named("eve");
-    for (runs, going, owner, author, expected) in [
-        (false, false, None, &eve, "NotRunning"),
-        (true, true, None, &eve, "Collected"),
-        (true, false, Some(&owner), &collector, "Collected"),
-        (true, false, Some(&owner), &eve, "judged"),
-        (true, false, None, &collector, "judged"),
-        (true, false, None, &eve, "judged"),
-    ] {
-        let proof = removed_freely(runs, going, owner, author);
-        assert_eq!(proof.as_ref().map_or("judged", |proof| proof.as_str()), expected);
-    }
-}
-
-#[rstest]
-#[case("shop", &[], true, json!({}), "Governed Deny Deny Warn")]
-#[case("shop", &[], false, json!({}), "NotStarted NotStarted NotStarted")]
-#[case("kube-system", &[], true, json!({}), "SystemNamespace SystemNamespace SystemNamespace")]
-#[case("ingress", &[], true, json!({"systemNamespaces": ["ingress"]}), "SystemNamespace SystemNamespace SystemNamespace")]
-#[case("shop", &[("foureyes.dev/environment", "non-production")], true, json!({}), "NonProduction NonProduction NonProduction")]
-#[case("shop", &[], true, json!({"enforcement": {"rollouts": "Off", "creations": "Warn", "removals": "Deny"}}), "SwitchedOff Warn Deny")]
-fn each_thing_asked_has_its_own_mode(
-    #[case] namespace: &str,
-    #[case] labelled: &[(&str, &str)],
-    #[case] started: bool,
-    #[case] policy: Value,
-    #[case] expected: &str,
-) {
-    let one = template(&version(1));
-    let all = [Asked::Rollout { old: &one, new: &one, releases: false }, Asked::Creation { new: &one }, Asked::Removal];
-    let words = all.map(|asked| match scope(&floor(&policy), started, namespace, &labels(labelled), &asked).unwrap() {
-        Governance::Free(proof) => proof.as_str().to_owned(),
-        Governance::Governed(effective) => match foureyes_core::domain::rollout::decide::mode(&effective, &asked) {
-            Mode::Off => unreachable!(),
-            Mode::Warn => "Warn".to_owned(),
-            Mode::Deny => "Deny".to_owned(),
-        },
-    });
-    assert_eq!(words.join(" "), expected.trim_start_matches("Governed "));
 }
 
 // What a refusal says.

@@ -62,7 +62,7 @@ pub struct CompiledPolicy {
     pub approval_clock: Option<SignedDuration>,
     pub use_clock: Option<SignedDuration>,
     /// Only on `default`.
-    pub floor: Option<Floor>,
+    pub floor: Option<Box<Floor>>,
 }
 
 /// What only `default` may say.
@@ -157,7 +157,7 @@ pub fn compile(policy: &SafetyPolicy) -> Result<CompiledPolicy, PolicyError> {
         revisions: rollback.revisions.map(revisions).transpose()?,
         approval_clock: duration("spec.expiry.approval", expiry.approval.as_deref())?,
         use_clock: duration("spec.expiry.use", expiry.usage.as_deref())?,
-        floor: is_default.then(|| floor(spec)).transpose()?,
+        floor: is_default.then(|| floor(spec).map(Box::new)).transpose()?,
     })
 }
 

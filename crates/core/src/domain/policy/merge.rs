@@ -70,6 +70,27 @@ impl Effective {
         self.machine_submitters.get(username).copied().unwrap_or_else(|| self.without_a_person())
     }
 
+    /// What applies where both do, for a change of objects in several namespaces.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.deletions = self.deletions.max(other.deletions);
+        self.rollouts = self.rollouts.max(other.rollouts);
+        self.creations = self.creations.max(other.creations);
+        self.removals = self.removals.max(other.removals);
+        let (one, both) = (self.clone(), self.machine_submitters.keys().chain(other.machine_submitters.keys()));
+        let machines =
+            both.map(|machine| (machine.clone(), one.asked_by_machine(machine).max(other.asked_by_machine(machine))));
+        let machines = machines.collect();
+        self.machine_submitters = machines;
+        self.min_approvals = self.min_approvals.max(other.min_approvals);
+        self.pin = self.pin.max(other.pin);
+        self.revisions = self.revisions.min(other.revisions);
+        self.approval_clock = self.approval_clock.min(other.approval_clock);
+        self.use_clock = self.use_clock.min(other.use_clock);
+        self.policies.extend(other.policies.iter().filter(|policy| !one.policies.contains(policy)).cloned());
+        self
+    }
+
     /// How long a change may be used.
     pub fn change_clock(&self, emergency: bool) -> SignedDuration {
         if emergency { self.use_clock.min(EMERGENCY_CLOCK) } else { self.use_clock }
@@ -81,7 +102,7 @@ impl PolicySet {
     pub fn new(mut compiled: Vec<CompiledPolicy>, mut undecodable: Vec<Undecodable>) -> Self {
         compiled.sort_by(|one, other| one.name.cmp(&other.name));
         undecodable.sort_by(|one, other| one.name.cmp(&other.name));
-        let floor = compiled.iter().find_map(|policy| policy.floor.clone()).unwrap_or_default();
+        let floor = compiled.iter().find_map(|policy| policy.floor.clone()).map(|floor| *floor).unwrap_or_default();
         Self { compiled, undecodable, floor }
     }
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::known::{Base, Exchange, Known};
 use super::template::{Template, TemplateError, differing};
 use crate::api::{
-    Action, Author, ChangeTarget, ContentDigest, DelegatedAction, Mode, StandardTarget, WorkloadIdentity,
+    Action, Author, ChangeTarget, ContentDigest, DelegatedAction, IdentityMatcher, Mode, StandardTarget,
+    WorkloadIdentity,
 };
 use crate::digest::short;
 use crate::domain::change::{self, Content, Evidence};
@@ -102,6 +103,11 @@ pub fn unchanged(floor: &Floor, asked: &Asked<'_>) -> Result<Option<Proof>, Temp
     Ok(free.then_some(Proof(Kind::Unchanged)))
 }
 
+/// What is in a namespace that is going goes with it.
+pub const fn collected() -> Proof {
+    Proof::not_governed(NotGoverned::Collected)
+}
+
 /// A workload goes freely when it does not run, or goes with its owner or namespace, which were judged themselves.
 pub fn removed_freely(
     runs: bool,
@@ -110,11 +116,11 @@ pub fn removed_freely(
     author: &Author,
 ) -> Option<Proof> {
     let collectors = ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
-    let collected = controller.is_some() && collectors.contains(&author.username.as_str());
+    let by_collector = controller.is_some() && collectors.contains(&author.username.as_str());
     if !runs {
         return Some(Proof::not_governed(NotGoverned::NotRunning));
     }
-    (namespace_going || collected).then(|| Proof::not_governed(NotGoverned::Collected))
+    (namespace_going || by_collector).then(collected)
 }
 
 /// All six points, with the changes that were read live for this decision, the most advanced first. What was not read
@@ -187,7 +193,7 @@ fn by_policy(question: &Question<'_>, would: Option<&Would>) -> Option<Proof> {
     }
     let base = question.known?.base.as_ref()?;
     let exchanged = base.exchanged(&would?.parts, &floor.free_annotations)?;
-    let pattern = standard_change(floor, question.author, question.workload, exchanged.iter().map(|image| image.new))?;
+    let pattern = standard_change(floor, question.author, question.workload, &exchanged.iter().map(|image| image.new))?;
     Some(Proof(Kind::Standard(pattern.to_owned())))
 }
 
@@ -196,7 +202,17 @@ pub fn standard_change<'a, 'i>(
     floor: &'a Floor,
     actor: &Author,
     workload: &WorkloadIdentity,
-    images: impl Iterator<Item = &'i str> + Clone,
+    images: &(impl Iterator<Item = &'i str> + Clone),
+) -> Option<&'a str> {
+    standard_pattern(floor, |matcher| matches(matcher, actor), workload, images)
+}
+
+/// The same for whoever `is_actor` says.
+pub fn standard_pattern<'a, 'i>(
+    floor: &'a Floor,
+    is_actor: impl Fn(&IdentityMatcher) -> bool,
+    workload: &WorkloadIdentity,
+    images: &(impl Iterator<Item = &'i str> + Clone),
 ) -> Option<&'a str> {
     let fits = |target: &StandardTarget| {
         target.group == workload.group
@@ -205,7 +221,7 @@ pub fn standard_change<'a, 'i>(
             && glob(&target.name, &workload.name)
     };
     let standard = floor.standard_changes.iter().find(|standard| {
-        standard.actors.iter().any(|matcher| matches(matcher, actor))
+        standard.actors.iter().any(&is_actor)
             && standard.targets.iter().any(fits)
             && images.clone().all(|image| glob(&standard.image_pattern, image))
     })?;

@@ -7,7 +7,7 @@ use super::template::{Template, differing};
 use crate::api::{RolloutEntry, RolloutRecordStatus};
 use crate::digest::{DigestError, Encoding};
 
-/// What decisions need to know of a RolloutRecord.
+/// What decisions need to know of a workload's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Templates that ran under authorisation, the last first, each once.
@@ -58,7 +58,8 @@ impl Known {
     }
 }
 
-fn is_same_revision(one: &RolloutEntry, other: &RolloutEntry) -> bool {
+/// Whether two entries differ by annotations at most.
+pub fn is_same_revision(one: &RolloutEntry, other: &RolloutEntry) -> bool {
     one.template == other.template || one.shape.is_some() && one.shape == other.shape && one.images == other.images
 }
 

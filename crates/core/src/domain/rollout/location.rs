@@ -27,7 +27,7 @@ pub enum Found<T> {
     Reference(T),
 }
 
-/// Kinds that contain a pod template, by group and kind, and the fields below `spec` that lead to it. Of a CronJob the
+/// Kinds that contain a pod template, by group and kind, and the fields below `spec` that lead to it. Of a `CronJob` the
 /// pod template alone counts: its schedule, and how many pods a job has, are scaling.
 const BUILT_IN: [(&str, &str, &[&str]); 7] = [
     ("apps", "Deployment", &["template"]),

@@ -5,5 +5,7 @@ pub mod free;
 pub mod known;
 pub mod location;
 pub mod object;
+pub mod progress;
+pub mod record;
 pub mod release;
 pub mod template;

@@ -44,7 +44,7 @@ pub fn is_pending(generation: i64, status: &Value) -> bool {
 }
 
 /// Argo's controller writes the generation as a string.
-fn observed(status: &Value) -> Option<i64> {
+pub(super) fn observed(status: &Value) -> Option<i64> {
     let observed = status.get("observedGeneration")?;
     observed.as_i64().or_else(|| observed.as_str()?.parse().ok())
 }

@@ -124,6 +124,22 @@ impl Template {
         images
     }
 
+    /// This template with other images, by container.
+    #[must_use]
+    pub fn with_images(&self, images: &BTreeMap<String, String>) -> Self {
+        let mut other = self.clone();
+        for list in CONTAINERS {
+            let containers = other.value.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
+                let name = container.get("name").and_then(Value::as_str);
+                if let Some(image) = name.and_then(|name| images.get(name)) {
+                    container.insert("image".to_owned(), Value::String(image.clone()));
+                }
+            }
+        }
+        other
+    }
+
     /// Annotations, each with 32 hexadecimal digits of the SHA-256 of its value: enough to see that one differs, and
     /// short whatever they hold.
     pub fn annotations(&self) -> BTreeMap<String, String> {
