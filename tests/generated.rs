@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use foureyes::manifests;
-use foureyes_core::api::{DeletionRequestSpec, SafetyPolicySpec, SignOffSpec};
+use foureyes_core::api::{ChangeRequestSpec, DeletionRequestSpec, SafetyPolicySpec, SignOffSpec};
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,7 @@ fn samples_use_fields_that_exist() {
             let kind = object["kind"].as_str().unwrap().to_owned();
             match kind.as_str() {
                 "SafetyPolicy" => is_whole::<SafetyPolicySpec>(&object["spec"]),
+                "ChangeRequest" => is_whole::<ChangeRequestSpec>(&object["spec"]),
                 "DeletionRequest" => is_whole::<DeletionRequestSpec>(&object["spec"]),
                 "SignOff" => is_whole::<SignOffSpec>(&object["spec"]),
                 other => panic!("a sample of {other}"),
@@ -108,7 +109,7 @@ fn samples_use_fields_that_exist() {
             seen.insert(kind);
         }
     }
-    assert_eq!(seen.len(), 3);
+    assert_eq!(seen.len(), 4);
 }
 
 /// A role or a binding, as far as it matters here.
@@ -237,17 +238,17 @@ fn only_the_keys_job_writes_the_sealing_key() {
 fn rights_of_people_are_not_granted_with_the_kind() {
     for role in shipped() {
         for rule in role.rules {
-            for verb in ["request", "approve"] {
+            for verb in ["request", "approve", "expedite"] {
                 if has(Some(&rule.verbs), verb) {
-                    assert_eq!(rule.resources, Some(vec!["deletionrequests/signoff".to_owned()]));
+                    assert!(rule.resources.iter().flatten().all(|resource| resource.ends_with("/signoff")), "{rule:?}");
                 }
             }
         }
     }
-    let approvers: Vec<_> = shipped()
-        .into_iter()
-        .filter(|role| role.rules.iter().any(|rule| has(Some(&rule.verbs), "approve")))
-        .map(|role| role.metadata.name)
-        .collect();
-    assert_eq!(approvers, ["foureyes-approver"]);
+    let holders = |verb| -> Vec<_> {
+        let with = |role: &Shipped| role.rules.iter().any(|rule| has(Some(&rule.verbs), verb));
+        shipped().into_iter().filter(with).map(|role| role.metadata.name).collect()
+    };
+    assert_eq!(holders("approve"), ["foureyes-approver"]);
+    assert_eq!(holders("expedite"), ["foureyes-responder"]);
 }

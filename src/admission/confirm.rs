@@ -15,6 +15,7 @@ use futures::future::{join, try_join};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
+use crate::cluster::access::Requests;
 use crate::cluster::live::{Live, ReadError, namespace_record};
 
 /// Requests tried for one deletion; the most advanced come first. More than one author can have open, so that nobody
@@ -136,7 +137,8 @@ impl Confirmation<'_> {
     ) -> Result<Proof, Refusal> {
         let Asked { request, sign_offs } = asked;
         let needed = rights_needed(sign_offs, record);
-        let rights = self.live.rights(&needed, target.rights_namespace()).await.map_err(|error| unread(&error))?;
+        let places = [target.rights_namespace().to_owned()].into();
+        let rights = self.live.rights(&needed, Requests::Deletions, &places).await.map_err(|error| unread(&error))?;
         let evidence = Evidence {
             target,
             request,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use foureyes_core::api::{
-    APPROVED_BY, APPROVED_BY_RECORD, DeletionRequest, DeletionRequestStatus, METADATA_PREFIX, SignOff, Target,
-    TargetKind,
+    APPROVED_BY, APPROVED_BY_RECORD, ChangeRequest, ChangeRequestStatus, DeletionRequest, DeletionRequestStatus,
+    METADATA_PREFIX, SignOff, Target, TargetKind,
 };
 use foureyes_core::domain::inventory::{Claim, Controller};
 use foureyes_core::domain::refusal::Refusal;
@@ -185,6 +185,12 @@ pub fn target(kind: TargetKind, namespace: Option<&str>, object: &Object<'_>) ->
 /// A request; its status is not part of a review's final object and is read live where it matters.
 pub fn deletion_request(object: &Object<'_>) -> Result<DeletionRequest, Refusal> {
     Ok(DeletionRequest { metadata: metadata(object), spec: spec(object)?, status: None::<DeletionRequestStatus> })
+}
+
+/// A change; its status is read live where it matters.
+pub fn change_request(request: &Request<'_>, object: &Object<'_>) -> Result<ChangeRequest, Refusal> {
+    let metadata = ObjectMeta { namespace: Some(namespace(request)?.to_owned()), ..metadata(object) };
+    Ok(ChangeRequest { metadata, spec: spec(object)?, status: None::<ChangeRequestStatus> })
 }
 
 /// A sign-off.

@@ -4,7 +4,8 @@
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, GROUP, Requester};
 use foureyes_core::digest::hex;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, stated};
+use foureyes_core::domain::request::RequestSpec;
+use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, sealed_name, stated};
 use foureyes_core::reason::Code;
 use foureyes_core::seal::{SealError, SigningKey};
 use jiff::Timestamp;
@@ -29,7 +30,13 @@ pub fn patch(scene: &Scene<'_>) -> Result<Option<Value>, Refusal> {
     let request = scene.request;
     let object = input::new(request)?;
     let operations = match (&*request.resource.group, &*request.resource.resource, request.operation) {
-        (GROUP, "deletionrequests", Operation::Create) => requester(scene, object)?,
+        (GROUP, "deletionrequests", Operation::Create) => {
+            requester(scene, object, None, &input::deletion_request(object)?.spec)?
+        }
+        (GROUP, "changerequests", Operation::Create) => {
+            let namespace = input::namespace(request)?;
+            requester(scene, object, Some(namespace), &input::change_request(request, object)?.spec)?
+        }
         (GROUP, "signoffs", Operation::Create) => sign_off(scene, object)?,
         ("", "persistentvolumeclaims" | "namespaces", Operation::Create) => stripped(object),
         ("", "persistentvolumeclaims" | "namespaces", Operation::Update) => annotation(scene, object)?,
@@ -77,9 +84,13 @@ fn unsealed(error: &SealError) -> Refusal {
     Refusal::new(Code::InternalError, format!("nothing was sealed: {error}"))
 }
 
-fn requester(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refusal> {
-    let request = input::deletion_request(object)?;
-    if request.spec.requester.is_some() {
+fn requester<S: RequestSpec>(
+    scene: &Scene<'_>,
+    object: &Object<'_>,
+    namespace: Option<&str>,
+    spec: &S,
+) -> Result<Vec<Value>, Refusal> {
+    if spec.requester().is_some() {
         return Ok(Vec::new());
     }
     let (name, named) = scene.name(object)?;
@@ -88,7 +99,7 @@ fn requester(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refus
         None
     } else {
         let (key, cluster) = scene.sealing()?;
-        let seal = seal_requester(key, cluster, &name, &request.spec, scene.author, &at);
+        let seal = seal_requester(key, cluster, &sealed_name(namespace, &name), spec, scene.author, &at);
         Some(seal.map_err(|error| unsealed(&error))?)
     };
     let requester = Requester { author: scene.author.clone(), at, seal };

@@ -1,5 +1,7 @@
 //! Who holds a right on requests: SubjectAccessReviews with all that was recorded about the author (facts 3, 4).
 
+use std::collections::BTreeSet;
+
 use foureyes_core::api::{Author, GROUP};
 use foureyes_core::domain::judgement::{Right, Rights};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -12,20 +14,59 @@ use super::live::{Live, ReadError};
 /// Reviews asked at a time.
 const AT_ONCE: usize = 8;
 
+/// The requests on whose subresource `signoff` a right is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    Deletions,
+    Changes,
+}
+
+impl Requests {
+    const fn resource(self) -> &'static str {
+        match self {
+            Self::Deletions => "deletionrequests",
+            Self::Changes => "changerequests",
+        }
+    }
+}
+
 impl Live {
-    /// Whether `author` holds `right` on `deletionrequests/signoff` in `namespace`.
-    pub async fn may(&self, author: &Author, right: Right, namespace: &str) -> Result<bool, ReadError> {
+    /// Whether `author` holds `right` on the subresource `signoff` of these requests in `namespace`; the empty one
+    /// stands for the whole cluster.
+    pub async fn may(&self, author: &Author, right: Right, on: Requests, namespace: &str) -> Result<bool, ReadError> {
         let api: Api<SubjectAccessReview> = Api::all(self.client().clone());
-        let review = question(author, right, namespace);
+        let review = question(author, right, on, namespace);
         let answer = self.call("SubjectAccessReview", api.create(&PostParams::default(), &review)).await?;
         // `evaluationError` is no reason against it: RBAC sets it for a binding to a role that is gone.
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
 
-    /// The answers for everybody in `needed`; one question that can't be answered leaves all of them open.
-    pub async fn rights(&self, needed: &[(Author, Right)], namespace: &str) -> Result<Rights, ReadError> {
+    /// Whether `author` holds `right` in every one of `namespaces`. In none is nowhere.
+    pub async fn may_everywhere(
+        &self,
+        author: &Author,
+        right: Right,
+        on: Requests,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<bool, ReadError> {
+        let answers: Vec<bool> = stream::iter(namespaces.iter().cloned())
+            .map(|namespace| async move { self.may(author, right, on, &namespace).await })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(!answers.is_empty() && answers.into_iter().all(|held| held))
+    }
+
+    /// The answers for everybody in `needed`, in all of `namespaces`; one question that can't be answered leaves all of
+    /// them open.
+    pub async fn rights(
+        &self,
+        needed: &[(Author, Right)],
+        on: Requests,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<Rights, ReadError> {
         let answers: Vec<bool> = stream::iter(needed.to_vec())
-            .map(|(author, right)| async move { self.may(&author, right, namespace).await })
+            .map(|(author, right)| async move { self.may_everywhere(&author, right, on, namespaces).await })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -37,7 +78,7 @@ impl Live {
     }
 }
 
-fn question(author: &Author, right: Right, namespace: &str) -> SubjectAccessReview {
+fn question(author: &Author, right: Right, on: Requests, namespace: &str) -> SubjectAccessReview {
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: Some(author.username.clone()),
@@ -46,7 +87,7 @@ fn question(author: &Author, right: Right, namespace: &str) -> SubjectAccessRevi
             extra: Some(author.extra.clone()),
             resource_attributes: Some(ResourceAttributes {
                 group: Some(GROUP.to_owned()),
-                resource: Some("deletionrequests".to_owned()),
+                resource: Some(on.resource().to_owned()),
                 subresource: Some("signoff".to_owned()),
                 verb: Some(right.verb().to_owned()),
                 namespace: Some(namespace.to_owned()),

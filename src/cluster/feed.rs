@@ -3,9 +3,11 @@
 
 use std::fmt::Debug;
 
-use foureyes_core::api::{API_VERSION, DeletionRequest, GROUP, SignOff, VERSION};
+use foureyes_core::api::{API_VERSION, ChangeRequest, DeletionRequest, GROUP, RolloutRecord, SignOff, VERSION};
 use foureyes_core::domain::inventory::{Claim, Volume};
-use foureyes_core::index::{Change, Kind, NamespaceEntry, RequestEntry, SignOffEntry, policy_entry};
+use foureyes_core::index::{
+    Change, ChangeEntry, Kind, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry, policy_entry,
+};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
@@ -76,6 +78,28 @@ pub fn start(client: &Client, own_namespace: &str, learned: impl Fn(Change) + Cl
         Kind::Policies,
         |object| serde_json::to_value(object).ok().map(|value| Change::Policy(Box::new(policy_entry(&value)))),
         |object| Change::PolicyGone(object.name_any().into()),
+    ));
+    let own = own_namespace.to_owned();
+    spawn(follow(
+        ours(client, "ChangeRequest", "changerequests"),
+        all.clone(),
+        learned.clone(),
+        Kind::Changes,
+        move |object| {
+            typed::<ChangeRequest>(object).map(|change| Change::ChangeRequest(ChangeEntry::of(&change, &own)))
+        },
+        |object| {
+            let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+            Change::ChangeRequestGone(name.into())
+        },
+    ));
+    spawn(follow(
+        ours(client, "RolloutRecord", "rolloutrecords"),
+        all.clone(),
+        learned.clone(),
+        Kind::Records,
+        |object| typed::<RolloutRecord>(object).map(|record| Change::Record(RecordEntry::of(&record))),
+        |object| Change::RecordGone(object.name_any().into()),
     ));
     spawn(follow(
         Api::<ConfigMap>::namespaced(client.clone(), own_namespace),

@@ -4,7 +4,7 @@ use std::convert::identity;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SafetyPolicy, SignOff, is_name};
+use foureyes_core::api::{APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, SafetyPolicy, SignOff, is_name};
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::policy::PolicySet;
@@ -112,6 +112,15 @@ impl Live {
         }
         let api: Api<DeletionRequest> = Api::all(self.client.clone());
         self.call("DeletionRequest", api.get_opt(name)).await
+    }
+
+    /// The change of this name.
+    pub async fn change(&self, namespace: &str, name: &str) -> Result<Option<ChangeRequest>, ReadError> {
+        if !is_name(namespace) || !is_name(name) {
+            return Ok(None);
+        }
+        let api: Api<ChangeRequest> = Api::namespaced(self.client.clone(), namespace);
+        self.call("ChangeRequest", api.get_opt(name)).await
     }
 
     /// Every request, open or ended, about the object with this UID.

@@ -49,6 +49,26 @@ fn status() -> Policy {
     }
 }
 
+/// Records say what ran on whose word, and what may be gone back to: only the controller writes them, and nobody takes
+/// them away.
+fn records() -> Policy {
+    let controller = Component::Controller.username();
+    Policy {
+        name: "foureyes-records",
+        group: GROUP,
+        resource: "rolloutrecords",
+        operations: &["CREATE", "UPDATE", "DELETE"],
+        own_namespace_only: false,
+        condition: None,
+        validations: vec![(
+            format!("request.userInfo.username == '{controller}'"),
+            format!(
+                "only {controller} writes and deletes RolloutRecords: they say what ran on whose word, and rollbacks rest on them"
+            ),
+        )],
+    }
+}
+
 /// What nobody but its writer fills, changes or removes: public keys, what has begun, and the sealing key. Anybody
 /// may create them empty and apply them again unchanged, as an installation does.
 fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors: &[Anchor]) -> Policy {
@@ -128,9 +148,10 @@ fn definitions() -> Policy {
     }
 }
 
-fn all() -> [Policy; 4] {
+fn all() -> [Policy; 5] {
     [
         status(),
+        records(),
         anchors(
             "foureyes-anchors",
             "configmaps",

@@ -17,7 +17,7 @@ use super::{Error, File, cel, names, yaml};
 const TIMEOUT_SECONDS: i32 = 5;
 
 /// Kinds of ours that people write.
-const OWN_RESOURCES: &[&str] = &["deletionrequests", "safetypolicies", "signoffs"];
+const OWN_RESOURCES: &[&str] = &["changerequests", "deletionrequests", "safetypolicies", "signoffs"];
 
 /// What stamp writes on claims and namespaces.
 const STAMPED: &[&str] = &[APPROVED_BY, APPROVED_BY_RECORD];
@@ -169,7 +169,7 @@ fn stamp_entries() -> Vec<Entry> {
         Entry {
             name: "requests",
             group: GROUP,
-            resources: &["deletionrequests", "signoffs"],
+            resources: &["changerequests", "deletionrequests", "signoffs"],
             operations: &["CREATE"],
             production_only: false,
             conditions: Vec::new(),

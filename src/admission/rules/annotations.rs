@@ -12,6 +12,7 @@ use crate::admission::confirm::unread;
 use crate::admission::input;
 use crate::admission::review::Object;
 use crate::admission::verdict::Verdict;
+use crate::cluster::access::Requests;
 
 /// Whether the annotation and its record stay as they were.
 pub fn unchanged(old: &Object<'_>, new: &Object<'_>) -> bool {
@@ -26,7 +27,11 @@ pub async fn written(scene: &Scene<'_>, target: &Target, inventory: &Inventory) 
     let withdrawn = after.value.is_none() && after.record.is_none();
     let namespace = target.rights_namespace();
     let may_approve = !withdrawn
-        && scene.live.may(scene.author(), Right::Approve, namespace).await.map_err(|error| unread(&error))?;
+        && scene
+            .live
+            .may(scene.author(), Right::Approve, Requests::Deletions, namespace)
+            .await
+            .map_err(|error| unread(&error))?;
     let digest = inventory
         .digest()
         .map_err(|error| Refusal::new(Code::InventoryUnknown, format!("nothing was written: {error}")))?;

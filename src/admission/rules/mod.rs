@@ -1,6 +1,7 @@
 //! One protection a file; here only which of them judges a review.
 
 mod annotations;
+mod changes;
 mod claims;
 mod definitions;
 mod deletions;
@@ -12,11 +13,14 @@ mod sign_offs;
 use std::sync::OnceLock;
 
 use foureyes_core::api::{Author, GROUP};
+use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::rollout::decide::collected;
 use foureyes_core::index::{NamespaceEntry, Snapshot};
 use foureyes_core::reason::Code;
 use jiff::Timestamp;
 
+use super::confirm::unread;
 use super::review::{Operation, Request};
 use super::verdict::Verdict;
 use crate::cluster::live::Live;
@@ -48,6 +52,16 @@ impl Scene<'_> {
         rest.and_then(|rest| rest.split_once(':')) == Some((self.own_namespace, "foureyes-controller"))
     }
 
+    /// Whatever is in a namespace that is going goes with it: its deletion was judged itself. Read live where the index
+    /// says so.
+    async fn gone_with_namespace(&self, name: &str) -> Result<Option<Proof>, Refusal> {
+        if self.index.namespace(name).is_none_or(|entry| entry.going_since.is_none()) {
+            return Ok(None);
+        }
+        let live = self.live.namespace(name).await.map_err(|error| unread(&error))?;
+        Ok(live.filter(|live| live.metadata.deletion_timestamp.is_some()).map(|_| collected()))
+    }
+
     /// The namespace as the index has it; one that it has not is not judged.
     fn namespace(&self, name: &str) -> Result<&NamespaceEntry, Refusal> {
         self.index.namespace(name).ok_or_else(|| {
@@ -68,6 +82,9 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
         (GROUP, "deletionrequests", "", Operation::Create) => requests::created(scene).await,
         (GROUP, "deletionrequests", "", Operation::Update) => requests::updated(scene, "DeletionRequest"),
         (GROUP, "deletionrequests", "", Operation::Delete) => requests::deleted(scene).await,
+        (GROUP, "changerequests", "", Operation::Create) => changes::created(scene).await,
+        (GROUP, "changerequests", "", Operation::Update) => requests::updated(scene, "ChangeRequest"),
+        (GROUP, "changerequests", "", Operation::Delete) => changes::deleted(scene).await,
         (GROUP, "signoffs", "", Operation::Create) => sign_offs::created(scene).await,
         (GROUP, "signoffs", "", Operation::Update) => requests::updated(scene, "SignOff"),
         (GROUP, "signoffs", "", Operation::Delete) => sign_offs::deleted(scene).await,

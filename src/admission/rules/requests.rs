@@ -13,6 +13,7 @@ use super::Scene;
 use crate::admission::confirm::unread;
 use crate::admission::input;
 use crate::admission::verdict::Verdict;
+use crate::cluster::access::Requests;
 use crate::cluster::live::ReadError;
 
 pub async fn created(scene: &Scene<'_>) -> Verdict {
@@ -27,7 +28,7 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     }
     let namespace = target.rights_namespace();
     let read = async {
-        let may_request = scene.live.may(scene.author(), Right::Request, namespace).await?;
+        let may_request = scene.live.may(scene.author(), Right::Request, Requests::Deletions, namespace).await?;
         // Whoever may not ask is told nothing about the object.
         let now = if may_request { target_now(scene, target).await? } else { None };
         Ok((may_request, now, scene.live.key_ring().await?))
@@ -101,7 +102,10 @@ pub async fn deleted(scene: &Scene<'_>) -> Verdict {
     let live = scene.live.request(name).await.map_err(|error| unread(&error))?;
     let request: DeletionRequest = live.filter(|live| live.metadata.uid == old.metadata.uid).unwrap_or(old);
     let namespace = request.spec.target.rights_namespace();
-    let may = async |right| scene.live.may(scene.author(), right, namespace).await.map_err(|error| unread(&error));
+    let may = async |right| {
+        let held = scene.live.may(scene.author(), right, Requests::Deletions, namespace).await;
+        held.map_err(|error| unread(&error))
+    };
     let speaker = Speaker {
         author: scene.author(),
         dry_run: scene.dry_run(),

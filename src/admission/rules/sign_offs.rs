@@ -1,29 +1,63 @@
-//! SignOffs: who may say what, and who may take it back.
+//! `SignOffs`: who may say what, and who may take it back.
 
+use std::collections::BTreeSet;
+
+use foureyes_core::api::{ChangeRequest, SignOff};
+use foureyes_core::domain::change::rights_namespaces;
 use foureyes_core::domain::judgement::Right;
+use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::request::Request;
 use foureyes_core::domain::speaking::{Speaker, said_while_going, sign_off_created, sign_off_deleted, usable};
+use futures::future::try_join3;
 
 use super::{Scene, requests};
 use crate::admission::confirm::unread;
 use crate::admission::input;
 use crate::admission::verdict::Verdict;
-use crate::cluster::live::ReadError;
+use crate::cluster::access::Requests;
+
+fn is_about_a_change(sign_off: &SignOff) -> bool {
+    sign_off.spec.subject.kind == ChangeRequest::KIND
+}
 
 pub async fn created(scene: &Scene<'_>) -> Verdict {
     usable(scene.author())?;
     let sign_off = input::sign_off(input::new(scene.request)?)?;
     requests::born_bare(scene, "SignOff")?;
-    let read = async {
-        let subject = scene.live.request(&sign_off.spec.subject.name).await?;
-        let (mut may_request, mut may_approve) = (false, false);
-        if let Some(request) = &subject {
-            let namespace = request.spec.target.rights_namespace();
-            may_request = scene.live.may(scene.author(), Right::Request, namespace).await?;
-            may_approve = scene.live.may(scene.author(), Right::Approve, namespace).await?;
-        }
-        Ok((subject, may_request, may_approve, scene.live.key_ring().await?))
-    };
-    let (subject, may_request, may_approve, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
+    if is_about_a_change(&sign_off) {
+        let subject = change(scene, &sign_off).await?;
+        let places = subject.as_ref().map(|change| rights_namespaces(change, scene.own_namespace));
+        return Ok(said(scene, &sign_off, subject.as_ref(), Requests::Changes, places).await?.into());
+    }
+    let subject = scene.live.request(&sign_off.spec.subject.name).await.map_err(|error| unread(&error))?;
+    let places = subject.as_ref().map(|request| [request.spec.target.rights_namespace().to_owned()].into());
+    let proof = said(scene, &sign_off, subject.as_ref(), Requests::Deletions, places).await?;
+    match &subject {
+        Some(request) if requests::is_going(scene, &request.spec.target).await? => Err(said_while_going(&sign_off)),
+        _ => Ok(proof.into()),
+    }
+}
+
+/// The change that a sign-off is about, as it is now.
+async fn change(scene: &Scene<'_>, sign_off: &SignOff) -> Result<Option<ChangeRequest>, Refusal> {
+    let subject = &sign_off.spec.subject;
+    let namespace = subject.namespace.as_deref().unwrap_or_default();
+    scene.live.change(namespace, &subject.name).await.map_err(|error| unread(&error))
+}
+
+/// `places` are the namespaces in which rights on the subject must be held; without a subject there are none.
+async fn said<R: Request>(
+    scene: &Scene<'_>,
+    sign_off: &SignOff,
+    subject: Option<&R>,
+    on: Requests,
+    places: Option<BTreeSet<String>>,
+) -> Result<Proof, Refusal> {
+    let places = places.unwrap_or_default();
+    let may = |right| scene.live.may_everywhere(scene.author(), right, on, &places);
+    let read = try_join3(may(Right::Request), may(Right::Approve), scene.live.key_ring()).await;
+    let (may_request, may_approve, ring) = read.map_err(|error| unread(&error))?;
     let speaker = Speaker {
         author: scene.author(),
         dry_run: scene.dry_run(),
@@ -33,19 +67,20 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
         is_controller: scene.is_controller(),
     };
     let identities = &scene.index.policies().floor().identities;
-    let proof = sign_off_created(&speaker, &sign_off, subject.as_ref(), identities, &ring, scene.now)?;
-    match &subject {
-        Some(request) if requests::is_going(scene, &request.spec.target).await? => Err(said_while_going(&sign_off)),
-        _ => Ok(proof.into()),
-    }
+    sign_off_created(&speaker, sign_off, subject, identities, &ring, scene.now)
 }
 
 pub async fn deleted(scene: &Scene<'_>) -> Verdict {
     let sign_off = input::sign_off(input::old(scene.request)?)?;
+    let (author, is_controller) = (scene.author(), scene.is_controller());
+    if is_about_a_change(&sign_off) {
+        let subject = change(scene, &sign_off).await?;
+        return Ok(sign_off_deleted(author, is_controller, &sign_off, subject.as_ref(), false)?.into());
+    }
     let subject = scene.live.request(&sign_off.spec.subject.name).await.map_err(|error| unread(&error))?;
     let going = match &subject {
         Some(request) => requests::is_going(scene, &request.spec.target).await?,
         None => false,
     };
-    Ok(sign_off_deleted(scene.author(), scene.is_controller(), &sign_off, subject.as_ref(), going)?.into())
+    Ok(sign_off_deleted(author, is_controller, &sign_off, subject.as_ref(), going)?.into())
 }

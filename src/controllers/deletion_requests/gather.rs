@@ -11,6 +11,7 @@ use foureyes_core::domain::statement::ApprovalRecord;
 use foureyes_core::seal::KeyRing;
 use k8s_openapi::api::core::v1::Namespace;
 
+use crate::cluster::access::Requests;
 use crate::cluster::live::{Live, ReadError, namespace_record};
 use crate::controllers::context::Shared;
 use crate::controllers::error::ReconcileError;
@@ -110,7 +111,7 @@ async fn rights(
     if target != TargetState::Live && !standing {
         return Ok(Rights::latched());
     }
-    live.rights(&rights_needed(sign_offs, record), place).await
+    live.rights(&rights_needed(sign_offs, record), Requests::Deletions, &[place.to_owned()].into()).await
 }
 
 async fn inventory(

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use foureyes_core::api::SignOff;
+use foureyes_core::api::{ChangeRequest, SignOff};
+use foureyes_core::domain::request::Request as _;
 use jiff::SignedDuration;
 use kube::Api;
 
@@ -11,6 +12,7 @@ use super::context::{CALL, Context};
 use super::error::ReconcileError;
 use super::queue::Next;
 use crate::cluster::apply;
+use crate::cluster::live::{Live, ReadError};
 
 /// How long sign-offs outlive their request.
 pub const GRACE: Duration = Duration::from_secs(60);
@@ -30,8 +32,7 @@ pub async fn reconcile(context: Context, subject: Box<str>) -> Result<Next, Reco
             continue;
         }
         // What was seen of requests may be old; only this says that the subject is gone.
-        let request = context.live.request(&sign_off.spec.subject.name).await?;
-        if request.is_some_and(|request| request.metadata.uid.as_deref() == Some(&*subject)) {
+        if subject_uid(&context.live, &sign_off).await?.as_deref() == Some(&*subject) {
             continue;
         }
         let name = sign_off.metadata.name.as_deref().unwrap_or_default();
@@ -42,4 +43,14 @@ pub async fn reconcile(context: Context, subject: Box<str>) -> Result<Next, Reco
         }
     }
     Ok(if young { Next::After(GRACE) } else { Next::Wait })
+}
+
+/// UID of the request that has the name of a sign-off's subject now.
+async fn subject_uid(live: &Live, sign_off: &SignOff) -> Result<Option<String>, ReadError> {
+    let subject = &sign_off.spec.subject;
+    if subject.kind == ChangeRequest::KIND {
+        let namespace = subject.namespace.as_deref().unwrap_or_default();
+        return Ok(live.change(namespace, &subject.name).await?.and_then(|change| change.metadata.uid));
+    }
+    Ok(live.request(&subject.name).await?.and_then(|request| request.metadata.uid))
 }

@@ -48,12 +48,19 @@ pub struct Role {
 
 const READ: &[&str] = &["get", "list", "watch"];
 const REQUESTS: &[&str] = &["deletionrequests", "signoffs"];
-const KINDS: &[&str] = &["deletionrequests", "safetypolicies", "signoffs"];
-const STATUSES: &[&str] = &["deletionrequests/status", "safetypolicies/status"];
+const KINDS: &[&str] = &["changerequests", "deletionrequests", "rolloutrecords", "safetypolicies", "signoffs"];
+const STATUSES: &[&str] =
+    &["changerequests/status", "deletionrequests/status", "rolloutrecords/status", "safetypolicies/status"];
 /// The subresource that exists for rights alone: a `*` on the kind does not grant verbs on it (fact 5).
-const SIGNOFF: &[&str] = &["deletionrequests/signoff"];
+const SIGNOFF: &[&str] = &["changerequests/signoff", "deletionrequests/signoff"];
 const DATA: &[&str] = &["namespaces", "persistentvolumeclaims", "persistentvolumes"];
-const DEFINITIONS: &[&str] = &["deletionrequests.foureyes.dev", "safetypolicies.foureyes.dev", "signoffs.foureyes.dev"];
+const DEFINITIONS: &[&str] = &[
+    "changerequests.foureyes.dev",
+    "deletionrequests.foureyes.dev",
+    "rolloutrecords.foureyes.dev",
+    "safetypolicies.foureyes.dev",
+    "signoffs.foureyes.dev",
+];
 
 const READ_DATA: Rule =
     Rule { group: "", resources: DATA, names: &[], verbs: READ, why: "to know what a deletion would lose" };
@@ -62,7 +69,7 @@ const READ_KINDS: Rule = Rule {
     resources: KINDS,
     names: &[],
     verbs: READ,
-    why: "requests, sign-offs and policies are what decisions rest on",
+    why: "requests, sign-offs, records and policies are what decisions rest on",
 };
 const ASK_RIGHTS: Rule = Rule {
     group: "authorization.k8s.io",
@@ -78,14 +85,31 @@ const READ_CONFIG: Rule = Rule {
     verbs: &["get", "list", "watch"],
     why: "how this installation starts, the public keys, and whether enforcement has begun",
 };
-const VIEW: Rule = Rule { why: "to see requests, sign-offs and policies", ..READ_KINDS };
+const VIEW: Rule = Rule { why: "to see requests, sign-offs, records and policies", ..READ_KINDS };
 const REQUEST: Rule = Rule {
     group: GROUP,
     resources: SIGNOFF,
     names: &[],
     verbs: &["request"],
-    why: "to ask for a deletion; judged in the namespace of what would be deleted",
+    why: "to ask for a deletion or a change; judged in the namespace of what it is about",
 };
+/// Changes lie in namespaces, so a binding there suffices.
+const ASK_FOR_CHANGES: Rule = Rule {
+    group: GROUP,
+    resources: &["changerequests"],
+    names: &[],
+    verbs: &["create", "delete"],
+    why: "to ask for a change, and to withdraw one's own; the guard refuses others'",
+};
+const READ_APPS: Rule = Rule {
+    group: "apps",
+    resources: &["daemonsets", "deployments", "replicasets", "statefulsets"],
+    names: &[],
+    verbs: READ,
+    why: "to compare what runs with what would run",
+};
+const READ_JOBS: Rule = Rule { group: "batch", resources: &["cronjobs"], ..READ_APPS };
+const READ_ARGO: Rule = Rule { group: "argoproj.io", resources: &["rollouts"], ..READ_APPS };
 
 /// Every role that is shipped.
 pub const ROLES: &[Role] = &[
@@ -129,10 +153,10 @@ pub const ROLES: &[Role] = &[
             },
             Rule {
                 group: GROUP,
-                resources: &["deletionrequests"],
+                resources: &["changerequests", "deletionrequests", "rolloutrecords"],
                 names: &[],
                 verbs: &["create"],
-                why: "opens the request behind an annotation, and one for what a deletion left behind",
+                why: "opens the request behind an annotation, one for what a deletion left behind, one for what runs without authorisation, and the record of each workload",
             },
             Rule { why: "the guard asks for this right of whoever opens a request", ..REQUEST },
             Rule {
@@ -271,8 +295,8 @@ pub const ROLES: &[Role] = &[
         name: "foureyes-requester",
         scope: Scope::Cluster,
         holder: Holder::Nobody,
-        purpose: "People who may ask for a deletion.",
-        rules: &[REQUEST, VIEW],
+        purpose: "People who may ask for deletions and changes.",
+        rules: &[REQUEST, ASK_FOR_CHANGES, VIEW],
     },
     Role {
         name: "foureyes-approver",
@@ -285,18 +309,36 @@ pub const ROLES: &[Role] = &[
                 resources: SIGNOFF,
                 names: &[],
                 verbs: &["approve"],
-                why: "to sign off; judged in the namespace of what would be deleted, now and again when it is used",
+                why: "to sign off; judged in the namespace of what a request is about, now and again when it is used",
             },
             VIEW,
             Rule { why: "to look at what would be lost before signing it off", ..READ_DATA },
+            READ_APPS,
+            READ_JOBS,
+            READ_ARGO,
         ],
     },
     Role {
         name: "foureyes-responder",
         scope: Scope::Cluster,
         holder: Holder::Nobody,
-        purpose: "People on call: they may ask, and see everything.",
-        rules: &[REQUEST, VIEW, Rule { why: "to see what an incident touches", ..READ_DATA }],
+        purpose: "People on call: they may ask, use an Emergency change at once, and see everything.",
+        rules: &[
+            REQUEST,
+            Rule {
+                group: GROUP,
+                resources: &["changerequests/signoff"],
+                names: &[],
+                verbs: &["expedite"],
+                why: "to use an Emergency change before anybody has signed it off; it leaves a bill",
+            },
+            ASK_FOR_CHANGES,
+            VIEW,
+            Rule { why: "to see what an incident touches", ..READ_DATA },
+            READ_APPS,
+            READ_JOBS,
+            READ_ARGO,
+        ],
     },
     Role {
         name: "foureyes-breakglass",

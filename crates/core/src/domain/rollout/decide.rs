@@ -103,6 +103,11 @@ pub fn unchanged(floor: &Floor, asked: &Asked<'_>) -> Result<Option<Proof>, Temp
     Ok(free.then_some(Proof(Kind::Unchanged)))
 }
 
+/// What is in a namespace that is going goes with it.
+pub const fn collected() -> Proof {
+    Proof::not_governed(NotGoverned::Collected)
+}
+
 /// A workload goes freely when it does not run, or goes with its owner or namespace, which were judged themselves.
 pub fn removed_freely(
     runs: bool,
@@ -111,11 +116,11 @@ pub fn removed_freely(
     author: &Author,
 ) -> Option<Proof> {
     let collectors = ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
-    let collected = controller.is_some() && collectors.contains(&author.username.as_str());
+    let by_collector = controller.is_some() && collectors.contains(&author.username.as_str());
     if !runs {
         return Some(Proof::not_governed(NotGoverned::NotRunning));
     }
-    (namespace_going || collected).then(|| Proof::not_governed(NotGoverned::Collected))
+    (namespace_going || by_collector).then(collected)
 }
 
 /// All six points, with the changes that were read live for this decision, the most advanced first. What was not read
