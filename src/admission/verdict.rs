@@ -2,7 +2,6 @@
 
 use foureyes_core::api::Mode;
 use foureyes_core::domain::deletion::warned;
-use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 
@@ -24,10 +23,10 @@ impl From<Proof> for Allowed {
 }
 
 /// In Warn a refusal is only said; otherwise it stands.
-pub fn enforced(verdict: Result<Proof, Refusal>, effective: &Effective) -> Verdict {
+pub fn enforced(verdict: Result<Proof, Refusal>, mode: Mode) -> Verdict {
     match verdict {
         Ok(proof) => Ok(proof.into()),
-        Err(refusal) if effective.deletions == Mode::Warn => {
+        Err(refusal) if mode == Mode::Warn => {
             let warnings = vec![format!("foureyes would refuse this: {}", refusal.one_line())];
             Ok(Allowed { proof: warned(&refusal), warnings })
         }

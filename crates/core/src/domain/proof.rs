@@ -42,6 +42,8 @@ pub enum NotGoverned {
     NotRunning,
     /// It goes with its owner or its namespace.
     Collected,
+    /// No policy says that this kind contains a pod template.
+    NoTemplate,
     /// Nothing that a rule protects is touched.
     Harmless,
 }
@@ -66,6 +68,7 @@ impl Proof {
                 NotGoverned::SystemNamespace => "SystemNamespace",
                 NotGoverned::NotRunning => "NotRunning",
                 NotGoverned::Collected => "Collected",
+                NotGoverned::NoTemplate => "NoTemplate",
                 NotGoverned::Harmless => "Harmless",
             },
             Kind::Unchanged => "Unchanged",
