@@ -1,9 +1,13 @@
 //! The two webhook configurations: one static superset of rules, narrowed by `matchConditions` to what needs a person,
 //! so that whatever runs by itself goes on with the webhook dead.
 //!
-//! Never matched: leases, nodes, pods, certificate requests, and writes to our own status.
+//! Never matched: leases, nodes, the creation and deletion of pods, certificate requests, and writes to our own status.
 
-use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};
+use foureyes_core::api::{
+    APPROVED_BY, APPROVED_BY_RECORD, BREAK_GLASS_GROUP, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION,
+};
+use foureyes_core::domain::policy::SYSTEM_NAMESPACES;
+use foureyes_core::domain::rollout::location::FURTHER_GROUPS;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
     ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -18,6 +22,9 @@ const TIMEOUT_SECONDS: i32 = 5;
 
 /// Kinds of ours that people write.
 const OWN_RESOURCES: &[&str] = &["changerequests", "deletionrequests", "safetypolicies", "signoffs"];
+
+/// The label by which the API server names every namespace.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// What stamp writes on claims and namespaces.
 const STAMPED: &[&str] = &[APPROVED_BY, APPROVED_BY_RECORD];
@@ -39,14 +46,30 @@ fn controller(name: &str) -> Vec<String> {
 struct Entry {
     /// First part of its name, which stands in every refusal.
     name: &'static str,
-    group: &'static str,
+    /// Kinds of a group that is not installed are never asked about (fact 24).
+    groups: &'static [&'static str],
     resources: &'static [&'static str],
     operations: &'static [&'static str],
-    /// Only in namespaces that are not labelled non-production. Not for namespaces themselves: their updates are
-    /// selected by the *new* labels (fact 19).
-    production_only: bool,
+    place: Place,
     /// Called only if every condition holds; name and CEL.
     conditions: Vec<(&'static str, String)>,
+}
+
+/// Where an entry applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Also to what has no namespace, and to namespaces themselves: their updates are selected by the *new* labels
+    /// (fact 19).
+    Everywhere,
+    /// In namespaces that are not labelled non-production.
+    Production,
+    /// There, but never where the cluster and foureyes themselves start.
+    ProductionWorkloads,
+}
+
+/// By their names, which nobody can label otherwise.
+fn never_governed() -> Vec<String> {
+    SYSTEM_NAMESPACES.into_iter().chain([names::NAMESPACE]).map(str::to_owned).collect()
 }
 
 /// The namespace was production before, or is foureyes' own.
@@ -76,22 +99,102 @@ fn bound_claim_changes_class() -> String {
         .to_owned()
 }
 
+/// Whoever is in this group rolls out what they must, also while the webhook does not answer; the controller sees it
+/// and opens the bill. There is no such way to data.
+fn not_by_break_glass() -> (&'static str, String) {
+    ("not-by-break-glass", format!("!({})", cel::caller_in(BREAK_GLASS_GROUP)))
+}
+
+/// What of a workload decides what runs: its template, and what holds a revision of it back. Scaling, labels and status
+/// never leave the API server (fact 23).
+const RUNS: &[&str] = &["template", "jobTemplate.spec.template", "workloadRef", "paused", "strategy", "updateStrategy"];
+
+/// Kinds of which it is known where they keep what runs.
+const WORKLOADS: &[&str] = &["cronjobs", "daemonsets", "deployments", "rollouts", "statefulsets"];
+const WORKLOAD_GROUPS: &[&str] = &["apps", "argoproj.io", "batch"];
+/// Kinds of [`FURTHER_GROUPS`].
+const FURTHER: &[&str] =
+    &["advancedcronjobs", "broadcastjobs", "clonesets", "daemonsets", "deploymentconfigs", "services", "statefulsets"];
+
+/// Rollouts, which break-glass passes.
+fn rollout_entries() -> Vec<Entry> {
+    let rollout = |name, groups, resources, operations, condition| Entry {
+        name,
+        groups,
+        resources,
+        operations,
+        place: Place::ProductionWorkloads,
+        conditions: vec![not_by_break_glass(), condition],
+    };
+    let created_or = |changed: String| cel::any(&["request.operation == 'CREATE'".to_owned(), changed]);
+    // What runs in a namespace goes with it, and what belongs to something with that.
+    let mut collectors = controller("namespace-controller");
+    collectors.push("system:serviceaccount:kube-system:generic-garbage-collector".to_owned());
+    let not_collected = (
+        "not-collected",
+        format!(
+            "!(request.userInfo.username in {}) && oldObject.spec.?replicas.orValue(1) != 0",
+            cel::strings(&collectors)
+        ),
+    );
+    vec![
+        rollout(
+            "rollouts",
+            WORKLOAD_GROUPS,
+            WORKLOADS,
+            &["CREATE", "UPDATE"],
+            ("changes-what-runs", created_or(cel::spec_changed(RUNS))),
+        ),
+        // Where these keep their templates is said by policies.
+        rollout(
+            "further-rollouts",
+            &FURTHER_GROUPS,
+            FURTHER,
+            &["CREATE", "UPDATE"],
+            ("changes-its-spec", created_or("object.spec != oldObject.spec".to_owned())),
+        ),
+        rollout("removals", WORKLOAD_GROUPS, WORKLOADS, &["DELETE"], not_collected.clone()),
+        rollout("further-removals", &FURTHER_GROUPS, FURTHER, &["DELETE"], not_collected),
+        rollout(
+            "replica-sets",
+            &["apps"],
+            &["replicasets"],
+            &["UPDATE"],
+            ("changes-what-runs", cel::spec_changed(&["template"])),
+        ),
+        rollout(
+            "pods",
+            &[""],
+            &["pods", "pods/ephemeralcontainers"],
+            &["UPDATE"],
+            ("changes-images", cel::images_changed()),
+        ),
+    ]
+}
+
 fn guard_entries() -> Vec<Entry> {
+    let mut entries = data_entries();
+    entries.extend(rollout_entries());
+    entries
+}
+
+/// Data, what scopes its protection, and our own kinds: nobody passes these.
+fn data_entries() -> Vec<Entry> {
     vec![
         Entry {
             name: "claims",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims"],
             operations: &["DELETE"],
-            production_only: true,
+            place: Place::Production,
             conditions: vec![("not-ephemeral", not_ephemeral())],
         },
         Entry {
             name: "claim-updates",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims", "persistentvolumeclaims/status"],
             operations: &["UPDATE"],
-            production_only: true,
+            place: Place::Production,
             // binding, provisioning and resizing touch none of these (fact 22)
             conditions: vec![(
                 "touches-protection",
@@ -106,18 +209,18 @@ fn guard_entries() -> Vec<Entry> {
         },
         Entry {
             name: "namespaces",
-            group: "",
+            groups: &[""],
             resources: &["namespaces"],
             operations: &["DELETE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![("was-production", was_production())],
         },
         Entry {
             name: "namespace-updates",
-            group: "",
+            groups: &[""],
             resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
             operations: &["UPDATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![
                 ("was-production", was_production()),
                 (
@@ -137,18 +240,18 @@ fn guard_entries() -> Vec<Entry> {
         },
         Entry {
             name: "records",
-            group: GROUP,
+            groups: &[GROUP],
             resources: OWN_RESOURCES,
             operations: &["CREATE", "UPDATE", "DELETE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: Vec::new(),
         },
         Entry {
             name: "definitions",
-            group: "apiextensions.k8s.io",
+            groups: &["apiextensions.k8s.io"],
             resources: &["customresourcedefinitions"],
             operations: &["UPDATE", "DELETE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![
                 ("of-foureyes", format!("oldObject.spec.group == '{GROUP}'")),
                 (
@@ -168,42 +271,42 @@ fn stamp_entries() -> Vec<Entry> {
     vec![
         Entry {
             name: "requests",
-            group: GROUP,
+            groups: &[GROUP],
             resources: &["changerequests", "deletionrequests", "signoffs"],
             operations: &["CREATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: Vec::new(),
         },
         Entry {
             name: "new-claims",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims"],
             operations: &["CREATE"],
-            production_only: true,
+            place: Place::Production,
             conditions: vec![("is-annotated", cel::annotations_present(STAMPED))],
         },
         Entry {
             name: "claims",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims", "persistentvolumeclaims/status"],
             operations: &["UPDATE"],
-            production_only: true,
+            place: Place::Production,
             conditions: vec![("is-annotated", cel::annotations_changed(STAMPED))],
         },
         Entry {
             name: "new-namespaces",
-            group: "",
+            groups: &[""],
             resources: &["namespaces"],
             operations: &["CREATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![("is-annotated", cel::annotations_present(STAMPED))],
         },
         Entry {
             name: "namespaces",
-            group: "",
+            groups: &[""],
             resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
             operations: &["UPDATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![("was-production", was_production()), ("is-annotated", cel::annotations_changed(STAMPED))],
         },
     ]
@@ -217,7 +320,7 @@ impl Entry {
     fn rules(&self) -> Vec<RuleWithOperations> {
         let owned = |items: &[&str]| Some(items.iter().map(|&item| item.to_owned()).collect());
         vec![RuleWithOperations {
-            api_groups: owned(&[self.group]),
+            api_groups: owned(self.groups),
             api_versions: owned(&["*"]),
             operations: owned(self.operations),
             resources: owned(self.resources),
@@ -226,14 +329,18 @@ impl Entry {
     }
 
     fn selector(&self) -> Option<LabelSelector> {
-        self.production_only.then(|| LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: ENVIRONMENT_LABEL.to_owned(),
-                operator: "NotIn".to_owned(),
-                values: Some(vec![NON_PRODUCTION.to_owned()]),
-            }]),
-            match_labels: None,
-        })
+        let not_in = |key: &str, values| LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(values),
+        };
+        let production = not_in(ENVIRONMENT_LABEL, vec![NON_PRODUCTION.to_owned()]);
+        let expressions = match self.place {
+            Place::Everywhere => return None,
+            Place::Production => vec![production],
+            Place::ProductionWorkloads => vec![production, not_in(NAMESPACE_NAME, never_governed())],
+        };
+        Some(LabelSelector { match_expressions: Some(expressions), match_labels: None })
     }
 
     fn match_conditions(&self) -> Option<Vec<MatchCondition>> {
@@ -328,15 +435,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn all() -> Vec<Entry> {
+        guard_entries().into_iter().chain(stamp_entries()).collect()
+    }
+
     fn rules() -> Vec<RuleWithOperations> {
-        guard_entries().iter().chain(&stamp_entries()).flat_map(Entry::rules).collect()
+        all().iter().flat_map(Entry::rules).collect()
     }
 
     #[test]
     fn never_matches_what_the_cluster_needs_to_start() {
         for rule in rules() {
             for resource in rule.resources.unwrap() {
-                for forbidden in ["*", "lease", "node", "pod", "certificatesigning", "secret", "token"] {
+                for forbidden in ["*", "lease", "node", "certificatesigning", "secret", "token", "binding"] {
                     assert!(!resource.contains(forbidden), "{resource}");
                 }
             }
@@ -345,19 +456,59 @@ mod tests {
         }
     }
 
+    /// Pods come and go, are bound, and say how they are, without anybody being asked.
+    #[test]
+    fn of_pods_only_other_images_and_added_containers_are_asked_about() {
+        let with_pods: Vec<_> =
+            all().into_iter().filter(|entry| entry.resources.iter().any(|name| name.starts_with("pod"))).collect();
+        assert_eq!(with_pods.iter().map(|entry| entry.name).collect::<Vec<_>>(), ["pods"]);
+        assert_eq!(with_pods[0].resources, ["pods", "pods/ephemeralcontainers"]);
+        assert_eq!(with_pods[0].operations, ["UPDATE"]);
+        assert!(with_pods[0].conditions.iter().any(|(name, _)| *name == "changes-images"));
+    }
+
+    #[test]
+    fn what_runs_where_the_cluster_and_foureyes_start_is_never_asked_about() {
+        for entry in rollout_entries() {
+            let expressions = entry.selector().unwrap().match_expressions.unwrap();
+            let by_name = expressions.iter().find(|expression| expression.key == NAMESPACE_NAME).unwrap();
+            assert_eq!(by_name.operator, "NotIn");
+            let names = by_name.values.as_ref().unwrap();
+            for name in ["kube-system", "kube-public", "kube-node-lease", "foureyes-system"] {
+                assert!(names.iter().any(|other| other == name), "{}: {name}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn break_glass_passes_rollouts_and_nothing_else() {
+        let passes = |entry: &Entry| entry.conditions.iter().any(|(_, cel)| cel.contains(BREAK_GLASS_GROUP));
+        assert!(rollout_entries().iter().all(passes));
+        assert!(!data_entries().iter().chain(&stamp_entries()).any(passes));
+    }
+
+    #[test]
+    fn scaling_and_status_of_workloads_are_never_asked_about() {
+        for entry in rollout_entries() {
+            let changed = entry.conditions.iter().map(|(_, cel)| cel.as_str()).collect::<String>();
+            assert!(entry.resources.iter().all(|name| !name.ends_with("/scale") && !name.ends_with("/status")));
+            assert!(!entry.operations.contains(&"UPDATE") || changed.contains("oldObject"), "{}", entry.name);
+        }
+    }
+
     #[test]
     fn creation_of_claims_and_namespaces_is_narrowed() {
-        for entry in guard_entries().iter().chain(&stamp_entries()) {
-            if entry.group.is_empty() {
+        for entry in all() {
+            if entry.groups.contains(&"") {
                 assert!(!entry.conditions.is_empty(), "{} needs a condition", entry.name);
             }
         }
-        assert!(guard_entries().iter().all(|e| !e.group.is_empty() || !e.operations.contains(&"CREATE")));
+        assert!(guard_entries().iter().all(|e| !e.groups.contains(&"") || !e.operations.contains(&"CREATE")));
     }
 
     #[test]
     fn our_status_is_left_to_the_policy() {
-        let ours = guard_entries().into_iter().filter(|entry| entry.group == GROUP);
+        let ours = guard_entries().into_iter().filter(|entry| entry.groups == [GROUP]);
         assert!(ours.flat_map(|e| e.resources).all(|resource| !resource.contains('/')));
     }
 
