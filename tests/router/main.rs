@@ -5,5 +5,8 @@
 
 mod broken;
 mod decisions;
+mod rollouts;
 mod stamp;
+mod story;
 mod support;
+mod workloads;
