@@ -34,9 +34,10 @@ pub fn enforced(verdict: Result<Proof, Refusal>, mode: Mode) -> Verdict {
     }
 }
 
-/// Both must allow; what either has to say is kept.
+/// Both must allow; what either has to say is kept, and the proof of the one that had something to decide.
 pub fn both(one: Allowed, other: Allowed) -> Allowed {
     let mut warnings = one.warnings;
     warnings.extend(other.warnings);
-    Allowed { proof: other.proof, warnings }
+    let proof = if other.proof.is_harmless() { one.proof } else { other.proof };
+    Allowed { proof, warnings }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod broken;
+mod changes;
 mod decisions;
 mod rollouts;
 mod stamp;

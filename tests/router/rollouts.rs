@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::story::{
     Story, as_user, by_digest, created, deployment, digest, keys, template, updated, with_policy, with_record,
 };
-use super::support::{Answer, Api, SHOP, build, judge, review, synced};
+use super::support::{Answer, Api, SHOP, allowed, build, judge, refused, review, synced};
 
 const ONE: &str = "registry.example.org/web:1";
 const TWO: &str = "registry.example.org/web:2";
@@ -26,14 +26,6 @@ async fn with_nothing_known(index: Snapshot, asked: &Value) -> Result<String, St
 
 async fn with_change(story: &Story, index: Snapshot, asked: &Value) -> Result<String, String> {
     judge(&build(story.index(index), &story.api()), asked).await
-}
-
-fn refused(code: &str) -> Result<String, String> {
-    Err(code.to_owned())
-}
-
-fn allowed(proof: &str) -> Result<String, String> {
-    Ok(proof.to_owned())
 }
 
 #[tokio::test]
@@ -221,13 +213,13 @@ async fn a_standard_change_exchanges_images_and_a_delegation_rolls_what_is_owned
     assert_eq!(with_nothing_known(index(), &rollout()).await, refused("RolloutNotRequested"));
     let foreign = updated("deployments", &deployment(&template(ONE)), &deployment(&template("evil.example.org/web:2")));
     assert_eq!(with_nothing_known(index(), &as_user(foreign, "updater")).await, refused("RolloutNotRequested"));
-    let mut owned = rollout();
+    let mut controlled = rollout();
     let owner =
         json!([{"apiVersion": "example.org/v1", "kind": "Site", "name": "shop", "uid": "u", "controller": true}]);
-    owned["request"]["oldObject"]["metadata"]["ownerReferences"] = owner.clone();
+    controlled["request"]["oldObject"]["metadata"]["ownerReferences"] = owner.clone();
     let operator = "system:serviceaccount:ops:operator";
-    assert_eq!(with_nothing_known(index(), &as_user(owned.clone(), operator)).await, allowed("Delegated"));
-    assert_eq!(with_nothing_known(index(), &owned).await, refused("RolloutNotRequested"));
+    assert_eq!(with_nothing_known(index(), &as_user(controlled.clone(), operator)).await, allowed("Delegated"));
+    assert_eq!(with_nothing_known(index(), &controlled).await, refused("RolloutNotRequested"));
     // Whoever becomes the owner with this very update was not the owner before.
     let mut forged = rollout();
     forged["request"]["object"]["metadata"]["ownerReferences"] = owner;

@@ -99,7 +99,7 @@ fn answered(question: &[u8], held: &[String]) -> Value {
 
 fn key_bytes() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| SigningKey::generate().unwrap().to_vec())
+    BYTES.get_or_init(|| SigningKey::generate().unwrap())
 }
 
 /// The sealing key of the installation.
@@ -164,6 +164,17 @@ pub async fn judge(router: &Router, asked: &Value) -> Result<String, String> {
     assert_eq!(response["status"]["code"], 403);
     assert_eq!(response["status"]["details"]["causes"][0]["reason"], decision.as_str());
     Err(decision)
+}
+
+/// What [`judge`] gives for a refusal with this code.
+pub fn refused(code: &str) -> Result<String, String> {
+    Err(code.to_owned())
+}
+
+/// What [`judge`] gives for an allow with this proof.
+#[expect(clippy::unnecessary_wraps, reason = "compared with a verdict")]
+pub fn allowed(proof: &str) -> Result<String, String> {
+    Ok(proof.to_owned())
 }
 
 pub fn claim() -> Value {

@@ -9,21 +9,13 @@ use serde_json::{Value, json};
 use super::story::{
     Story, as_user, by_digest, created, deleted, deployment, template, updated, with_policy, with_record, workload,
 };
-use super::support::{Answer, Api, SHOP, build, judge, post, synced};
+use super::support::{Answer, Api, SHOP, allowed, build, judge, post, refused, synced};
 
 const ONE: &str = "registry.example.org/web:1";
 const TWO: &str = "registry.example.org/web:2";
 
 async fn verdict(index: Snapshot, asked: &Value) -> Result<String, String> {
     judge(&build(index, &Api::default()), asked).await
-}
-
-fn refused(code: &str) -> Result<String, String> {
-    Err(code.to_owned())
-}
-
-fn allowed(proof: &str) -> Result<String, String> {
-    Ok(proof.to_owned())
 }
 
 fn in_template(template: &Value) -> Value {

@@ -53,6 +53,11 @@ impl Proof {
         Self(Kind::NotGoverned(why))
     }
 
+    /// Whether there was nothing to decide.
+    pub const fn is_harmless(&self) -> bool {
+        matches!(self.0, Kind::NotGoverned(NotGoverned::Harmless))
+    }
+
     /// A word for logs and audit annotations.
     pub fn as_str(&self) -> &'static str {
         match &self.0 {
