@@ -273,7 +273,22 @@ async fn where_nothing_is_governed_everything_passes_with_its_reason() {
     let answer = review(&build(says("Warn"), &Api::default()), "/guard", &rollout()).await;
     let warning = answer["warnings"][0].as_str().unwrap();
     assert!(warning.contains("[RolloutNotRequested]") && !warning.contains('\n'), "{warning}");
-    let mut unseen = rollout();
-    unseen["request"]["namespace"] = json!("unseen");
-    assert_eq!(with_nothing_known(synced(), &unseen).await, refused("NotReady"));
+}
+
+#[tokio::test]
+async fn what_comes_with_a_namespace_is_judged_by_the_namespace_as_it_is() {
+    let mut asked = rollout();
+    asked["request"]["namespace"] = json!("new");
+    let verdict = async |index: Snapshot, api: &Api| judge(&build(index, api), &asked).await;
+    let labelled =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new", "labels": {"stage": "test"}}});
+    let api = Api::default().answers("namespaces/new", Answer::Json(labelled));
+    let test = json!({"selector": {"matchLabels": {"stage": "test"}}, "environment": "NonProduction"});
+    let outside = with_policy(synced(), &json!({"environments": [test]}));
+    assert_eq!(verdict(outside.clone(), &api).await, allowed("NonProduction"));
+    assert_eq!(verdict(synced(), &api).await, refused("RolloutNotRequested"));
+    let broken = Api::default().answers("namespaces/new", Answer::Status(500));
+    assert_eq!(verdict(outside.clone(), &broken).await, refused("ClusterUnreadable"));
+    let none = Api::default().answers("namespaces/new", Answer::NotFound);
+    assert_eq!(verdict(outside, &none).await, refused("NotReady"));
 }

@@ -39,6 +39,7 @@ pub enum Answer {
     /// To a question about rights: held are these, each `user verb resource namespace`.
     Rights(Vec<String>),
     Status(u16),
+    NotFound,
     Hang,
 }
 
@@ -80,7 +81,9 @@ impl Api {
             Some(Answer::Json(value)) => (200, value),
             Some(Answer::Rights(held)) => (201, answered(body, &held)),
             Some(Answer::Status(status)) => (status, json!({"kind": "Status", "status": "Failure", "code": status})),
-            None => (404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})),
+            Some(Answer::NotFound) | None => {
+                (404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}))
+            }
         };
         let body = kube::client::Body::from(serde_json::to_vec(&value).unwrap());
         Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()

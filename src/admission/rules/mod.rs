@@ -12,6 +12,7 @@ mod requests;
 mod sign_offs;
 mod workloads;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -80,6 +81,18 @@ impl Scene<'_> {
         policies.readable().effective(&labels).map_err(|policy| {
             Refusal::new(Code::PolicyUndecodable, format!("the SafetyPolicy {} can't be read", policy.name))
         })
+    }
+
+    /// The namespace as the index has it, or as it is: what comes with a namespace comes at once after it.
+    async fn place(&self, name: &str) -> Result<Cow<'_, NamespaceEntry>, Refusal> {
+        if let Some(entry) = self.index.namespace(name) {
+            return Ok(Cow::Borrowed(entry));
+        }
+        let live = self.live.namespace(name).await.map_err(|error| unread(&error))?;
+        match live {
+            Some(live) => Ok(Cow::Owned(NamespaceEntry::of(&live))),
+            None => self.namespace(name).map(Cow::Borrowed),
+        }
     }
 
     /// The namespace as the index has it; one that it has not is not judged.

@@ -205,7 +205,7 @@ async fn judged(
     doing: Doing,
     read: impl FnOnce() -> Result<Templates, TemplateError>,
 ) -> Verdict {
-    let place = scene.namespace(&subject.identity.namespace)?;
+    let place = scene.place(&subject.identity.namespace).await?;
     let started = scene.index.is_started();
     let effective = match scope(scene.index.policies(), started, &place.name, &place.labels, doing)? {
         Governance::Free(proof) => return Ok(proof.into()),
