@@ -100,6 +100,25 @@ async fn further_kinds_are_judged_where_a_policy_says_where_their_template_is() 
     assert_eq!(verdict(synced(), &updated("sites", &site(ONE), &site(TWO))).await, refused("ReviewUnexpected"));
 }
 
+#[tokio::test]
+async fn another_order_and_another_spelling_of_keys_is_the_same_template() {
+    let story = Story::of("Normal", &[by_digest(&template(TWO))]).approved();
+    let router = build(story.index(synced()), &story.api());
+    let spelled = |image: &str| {
+        format!(
+            r#"{{"spec":{{"containers":[{{"\u0069mage":"{image}","env":[{{"value":"hunter2","name":"PASSWORD"}}],"name":"\u0077eb"}}]}},
+                "metadata":{{"labels":{{"app":"web"}},"annotations":{{"kubectl.kubernetes.io/restartedAt":"x"}}}}}}"#
+        )
+    };
+    for (image, expected) in [(ONE, "Unchanged"), (TWO, "Confirmed"), ("other:1", "RolloutNotRequested")] {
+        let asked = updated("deployments", &deployment(&template(ONE)), &deployment(&json!("TEMPLATE")));
+        let body = asked.to_string().replace("\"TEMPLATE\"", &spelled(image));
+        let (_, answer) = post(&router, "/guard", body.into_bytes()).await;
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["response"]["auditAnnotations"]["decision"], expected, "{image}");
+    }
+}
+
 fn pod(image: &str) -> Value {
     workload("", "v1", "Pod", &json!({"nodeName": "n", "containers": [{"name": "web", "image": image}]}))
 }
@@ -274,8 +293,10 @@ proptest! {
         let at = at % body.len();
         if cut { body.remove(at); } else { body[at] = byte; }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let recorded = with_record(synced(), "apps", "Deployment", &[(&was, "Change", "Seen")]);
-        let (_, answer) = runtime.block_on(async { post(&build(recorded, &Api::default()), "/guard", body).await });
+        // What ran before may run again, and another version may be rolled out.
+        let story = Story::of("Normal", &[by_digest(&template(TWO))]).approved();
+        let index = story.index(with_record(synced(), "apps", "Deployment", &[(&was, "Change", "Seen")]));
+        let (_, answer) = runtime.block_on(async { post(&build(index, &story.api()), "/guard", body).await });
         let allowed = serde_json::from_slice::<Value>(&answer).is_ok_and(|answer| answer["response"]["allowed"] == true);
         prop_assert!(!allowed);
     }
