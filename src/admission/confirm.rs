@@ -18,9 +18,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use crate::cluster::access::Requests;
 use crate::cluster::live::{Live, ReadError, namespace_record};
 
-/// Requests tried for one deletion; the most advanced come first. More than one author can have open, so that nobody
+/// Requests tried for one decision; the most advanced come first. More than one author can have open, so that nobody
 /// alone can stand in front of a request that would do.
-const MOST_CANDIDATES: usize = 128;
+pub const MOST_CANDIDATES: usize = 128;
 
 /// The API server did not answer: whatever is uncertain is refused.
 pub fn unread(error: &ReadError) -> Refusal {

@@ -107,7 +107,7 @@ async fn answer(
         Ok(request) => request,
         Err(error) => return unreadable(shared, webhook, body, &error, began),
     };
-    let decision = decide(shared, webhook, caller, &request);
+    let decision = decide(shared, webhook, caller, &request, body);
     // A panic is a refusal too; the snapshot it may have held is nobody else's.
     let decision = AssertUnwindSafe(tokio::time::timeout(timeout.budget(), decision)).catch_unwind().await;
     let decided = decision
@@ -143,6 +143,7 @@ async fn decide(
     webhook: Webhook,
     caller: Option<CallerAuth>,
     request: &Request<'_>,
+    body: &[u8],
 ) -> Result<Answer, Refusal> {
     if caller == Some(CallerAuth::Unverified) {
         return Err(Refusal::new(Code::CallerUnverified, "nothing was decided: the caller is not the API server"));
@@ -166,7 +167,7 @@ async fn decide(
             }
             let own_namespace = &shared.own_namespace;
             let author = OnceLock::new();
-            let scene = rules::Scene { request, author, index: &index, live: &shared.live, own_namespace, now };
+            let scene = rules::Scene { request, body, author, index: &index, live: &shared.live, own_namespace, now };
             rules::judge(&scene).await.map(allowed)
         }
     }

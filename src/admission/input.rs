@@ -13,8 +13,9 @@ use foureyes_core::domain::speaking::Annotation;
 use foureyes_core::reason::Code;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::review::{Metadata, Object, Owner, Request, Text};
+use super::review::{self, Metadata, Object, Owner, Request, Text};
 
 /// A review that lacks what its operation always has, or carries what can't be read.
 pub fn unreadable(what: &str) -> Refusal {
@@ -86,7 +87,6 @@ fn parsed<'a, T: Deserialize<'a> + Default>(object: &Object<'a>) -> Result<T, Re
 pub fn claim(namespace: &str, object: &Object<'_>) -> Result<Claim, Refusal> {
     let spec: ClaimSpec<'_> = parsed(object)?;
     let meta = &object.metadata;
-    let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let size = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
     Ok(Claim {
         namespace: namespace.into(),
@@ -96,20 +96,60 @@ pub fn claim(namespace: &str, object: &Object<'_>) -> Result<Claim, Refusal> {
         storage_class: spec.storage_class_name.as_deref().map(Into::into),
         size: size.map(|size| (&**size).into()),
         labels: own_labels(meta),
-        controller: owner.map(|owner| Controller {
-            group: owner.group().into(),
-            kind: (&*owner.kind).into(),
-            name: (&*owner.name).into(),
-        }),
+        controller: controller(meta),
         going_since: going_since(meta)?,
         approval_record: meta.annotations.get(APPROVED_BY_RECORD).map(Into::into),
     })
+}
+
+/// The owner that controls an object.
+pub fn controlling_owner<'r, 'a>(meta: &'r Metadata<'a>) -> Option<&'r Owner<'a>> {
+    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+/// The same, as decisions take it.
+pub fn controller(meta: &Metadata<'_>) -> Option<Controller> {
+    let owner = controlling_owner(meta)?;
+    Some(Controller { group: owner.group().into(), kind: (&*owner.kind).into(), name: (&*owner.name).into() })
+}
+
+/// The new object of this kind as a whole. A review always names the kind; what is hashed names it in any case.
+pub fn whole(body: &[u8], api_version: &str, kind: &str) -> Result<serde_json::Value, Refusal> {
+    let mut object = review::whole(body).map_err(|error| unreadable(&format!("object: {error}")))?;
+    let fields = object.as_object_mut().ok_or_else(|| unreadable("the object is none"))?;
+    fields.insert("apiVersion".to_owned(), api_version.into());
+    fields.insert("kind".to_owned(), kind.into());
+    Ok(object)
 }
 
 /// The deletionTimestamp, if there is one.
 pub fn going_since(meta: &Metadata<'_>) -> Result<Option<jiff::Timestamp>, Refusal> {
     let parse = |text: &Text<'_>| text.parse().map_err(|_| unreadable("deletionTimestamp"));
     meta.deletion_timestamp.as_ref().map(parse).transpose()
+}
+
+/// The fields of a workload's spec by which it holds a revision back, unread.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldBack<'a> {
+    #[serde(borrow, default)]
+    paused: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    strategy: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    update_strategy: Option<&'a RawValue>,
+}
+
+/// What holds a revision of a workload back, as text.
+pub fn held_back<'a>(object: &Object<'a>) -> Result<[Option<&'a str>; 3], Refusal> {
+    let spec: HeldBack<'a> = parsed(object)?;
+    Ok([spec.paused, spec.strategy, spec.update_strategy].map(|field| field.map(RawValue::get)))
+}
+
+/// What was left unread; null where there is nothing.
+pub fn value(raw: Option<&RawValue>) -> Result<serde_json::Value, Refusal> {
+    let read = raw.map_or(Ok(serde_json::Value::Null), |raw| serde_json::from_str(raw.get()));
+    read.map_err(|error| unreadable(&error.to_string()))
 }
 
 #[derive(Default, Deserialize)]

@@ -1,5 +1,6 @@
 //! The webhook: reviews are read, judged over the index, confirmed live, and answered.
 
+mod changes;
 mod confirm;
 mod handler;
 mod input;

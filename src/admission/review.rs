@@ -44,6 +44,8 @@ pub struct Review<'a> {
 pub struct Request<'a> {
     #[serde(borrow)]
     pub uid: Text<'a>,
+    #[serde(borrow, default)]
+    pub kind: Kind<'a>,
     #[serde(borrow)]
     pub resource: Resource<'a>,
     #[serde(borrow, default)]
@@ -61,6 +63,15 @@ pub struct Request<'a> {
     pub old_object: Option<Object<'a>>,
     #[serde(default)]
     pub dry_run: Option<bool>,
+}
+
+/// The kind of the object and the version in which it is sent; its group is that of the resource.
+#[derive(Debug, Default, Deserialize)]
+pub struct Kind<'a> {
+    #[serde(borrow, default)]
+    pub version: Text<'a>,
+    #[serde(borrow, default)]
+    pub kind: Text<'a>,
 }
 
 /// What the request is about.
@@ -125,13 +136,15 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// An object: metadata that rules read, and the spec unread.
+/// An object: metadata that rules read, spec and status unread.
 #[derive(Debug, Deserialize)]
 pub struct Object<'a> {
     #[serde(borrow)]
     pub metadata: Metadata<'a>,
     #[serde(borrow, default)]
     pub spec: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub status: Option<&'a RawValue>,
 }
 
 /// Metadata that rules read.
@@ -218,6 +231,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Ours<'a> {
         }
         deserializer.deserialize_any(Filter)
     }
+}
+
+/// The new object as a whole, for those few rules that need more of it than is kept.
+pub fn whole(body: &[u8]) -> Result<serde_json::Value, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Whole {
+        request: Inner,
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        object: serde_json::Value,
+    }
+    serde_json::from_slice::<Whole>(body).map(|whole| whole.request.object)
 }
 
 /// Reads a review.

@@ -2,7 +2,6 @@
 
 use foureyes_core::api::Mode;
 use foureyes_core::domain::deletion::warned;
-use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 
@@ -24,10 +23,10 @@ impl From<Proof> for Allowed {
 }
 
 /// In Warn a refusal is only said; otherwise it stands.
-pub fn enforced(verdict: Result<Proof, Refusal>, effective: &Effective) -> Verdict {
+pub fn enforced(verdict: Result<Proof, Refusal>, mode: Mode) -> Verdict {
     match verdict {
         Ok(proof) => Ok(proof.into()),
-        Err(refusal) if effective.deletions == Mode::Warn => {
+        Err(refusal) if mode == Mode::Warn => {
             let warnings = vec![format!("foureyes would refuse this: {}", refusal.one_line())];
             Ok(Allowed { proof: warned(&refusal), warnings })
         }
@@ -35,9 +34,10 @@ pub fn enforced(verdict: Result<Proof, Refusal>, effective: &Effective) -> Verdi
     }
 }
 
-/// Both must allow; what either has to say is kept.
+/// Both must allow; what either has to say is kept, and the proof of the one that had something to decide.
 pub fn both(one: Allowed, other: Allowed) -> Allowed {
     let mut warnings = one.warnings;
     warnings.extend(other.warnings);
-    Allowed { proof: other.proof, warnings }
+    let proof = if other.proof.is_harmless() { one.proof } else { other.proof };
+    Allowed { proof, warnings }
 }

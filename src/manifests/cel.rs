@@ -77,6 +77,23 @@ pub fn finalizers_removed(at: &str, free: &[&str]) -> String {
     )
 }
 
+/// One of these fields of the spec differs, or is there and was not.
+pub fn spec_changed(fields: &[&str]) -> String {
+    let changed = |field: &&str| {
+        let path = field.replace('.', ".?");
+        format!("object.spec.?{path} != oldObject.spec.?{path}")
+    };
+    any(&fields.iter().map(changed).collect::<Vec<_>>())
+}
+
+/// A container has another image, or is there and was not.
+pub fn images_changed() -> String {
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let images = |variable: &str, field| format!("{}.map(c, c.?image.orValue(''))", list(variable, field));
+    let changed = |field| format!("{} != {}", images("object.spec", field), images("oldObject.spec", field));
+    any(&lists.map(changed))
+}
+
 /// The caller is in `group`.
 pub fn caller_in(group: &str) -> String {
     format!("'{group}' in {}", list("request.userInfo", "groups"))

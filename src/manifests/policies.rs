@@ -142,7 +142,7 @@ fn definitions() -> Policy {
                 ),
             ]),
             format!(
-                "definitions of {GROUP} hold every request and sign-off: only the group {BREAK_GLASS_GROUP} changes or deletes them; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
+                "definitions of {GROUP} hold every request and sign-off: once a change of them is approved, the group {BREAK_GLASS_GROUP} applies it; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
             ),
         )],
     }

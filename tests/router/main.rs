@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod broken;
+mod changes;
 mod decisions;
+mod rollouts;
 mod stamp;
+mod story;
 mod support;
+mod workloads;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::support::{Api, CLAIM, build, claim, request, review, synced};
 
-fn patch(answer: &Value) -> Vec<Value> {
+pub fn patch(answer: &Value) -> Vec<Value> {
     use base64::Engine as _;
     let Some(text) = answer["patch"].as_str() else { return Vec::new() };
     assert_eq!(answer["patchType"], "JSONPatch");

@@ -1,7 +1,7 @@
 //! A router over an index that the test fills, and an API server that answers as the test says.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -36,7 +36,10 @@ pub struct Api {
 #[derive(Clone)]
 pub enum Answer {
     Json(Value),
+    /// To a question about rights: held are these, each `user verb resource namespace`.
+    Rights(Vec<String>),
     Status(u16),
+    NotFound,
     Hang,
 }
 
@@ -47,17 +50,27 @@ impl Api {
         self
     }
 
+    /// The answers of `first` come before its own.
+    pub fn behind(self, first: Self) -> Self {
+        let own = std::mem::take(&mut *self.answers.lock().unwrap());
+        first.answers.lock().unwrap().extend(own);
+        first
+    }
+
     fn client(&self) -> kube::Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let api = api.clone();
             let asked = (request.method().to_string(), request.uri().to_string());
-            async move { Ok::<_, Infallible>(api.answer(&asked.0, &asked.1).await) }
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                Ok::<_, Infallible>(api.answer(&asked.0, &asked.1, &body).await)
+            }
         });
         kube::Client::new(service, "default")
     }
 
-    async fn answer(&self, method: &str, path: &str) -> Response<kube::client::Body> {
+    async fn answer(&self, method: &str, path: &str, body: &[u8]) -> Response<kube::client::Body> {
         self.asked.lock().unwrap().push(format!("{method} {path}"));
         let found = self.answers.lock().unwrap().iter().find(|(part, _)| path.contains(part)).cloned();
         let (status, value) = match found.map(|(_, answer)| answer) {
@@ -66,12 +79,35 @@ impl Api {
                 (504, json!({}))
             }
             Some(Answer::Json(value)) => (200, value),
+            Some(Answer::Rights(held)) => (201, answered(body, &held)),
             Some(Answer::Status(status)) => (status, json!({"kind": "Status", "status": "Failure", "code": status})),
-            None => (404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})),
+            Some(Answer::NotFound) | None => {
+                (404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}))
+            }
         };
         let body = kube::client::Body::from(serde_json::to_vec(&value).unwrap());
         Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
     }
+}
+
+fn answered(question: &[u8], held: &[String]) -> Value {
+    let mut review: Value = serde_json::from_slice(question).unwrap();
+    let about = &review["spec"]["resourceAttributes"];
+    assert_eq!((&about["group"], &about["subresource"]), (&json!("foureyes.dev"), &json!("signoff")));
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let asked = [&review["spec"]["user"], &about["verb"], &about["resource"], &about["namespace"]].map(word).join(" ");
+    review["status"] = json!({"allowed": held.contains(&asked)});
+    review
+}
+
+fn key_bytes() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| SigningKey::generate().unwrap())
+}
+
+/// The sealing key of the installation.
+pub fn key() -> SigningKey {
+    SigningKey::from_pkcs8(key_bytes()).unwrap()
 }
 
 /// An index in which everything has been read: namespace `shop`, production, enforcement begun.
@@ -90,10 +126,9 @@ pub fn synced() -> Snapshot {
 
 pub fn build(index: Snapshot, api: &Api) -> Router {
     let metrics = Metrics::new(None);
-    let key = SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap();
     router(Arc::new(Shared {
         index: ArcSwap::from_pointee(index),
-        sealing_key: Arc::new(ArcSwapOption::from_pointee(key)),
+        sealing_key: Arc::new(ArcSwapOption::from_pointee(key())),
         live: Live::new(api.client(), "foureyes-system", Duration::from_secs(3), metrics.clone()),
         own_namespace: "foureyes-system".to_owned(),
         clock: Clock::standing_at(now()),
@@ -132,6 +167,17 @@ pub async fn judge(router: &Router, asked: &Value) -> Result<String, String> {
     assert_eq!(response["status"]["code"], 403);
     assert_eq!(response["status"]["details"]["causes"][0]["reason"], decision.as_str());
     Err(decision)
+}
+
+/// What [`judge`] gives for a refusal with this code.
+pub fn refused(code: &str) -> Result<String, String> {
+    Err(code.to_owned())
+}
+
+/// What [`judge`] gives for an allow with this proof.
+#[expect(clippy::unnecessary_wraps, reason = "compared with a verdict")]
+pub fn allowed(proof: &str) -> Result<String, String> {
+    Ok(proof.to_owned())
 }
 
 pub fn claim() -> Value {

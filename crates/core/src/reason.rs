@@ -37,7 +37,7 @@ codes! {
     RequestEnded: "The request was rejected, cancelled, or has expired.", "Create a new request.";
     InventoryGrown: "There is data now that was not there when the deletion was signed off.", "Create a new request, so that somebody looks at all of it.";
     InventoryUnknown: "It could not be established what would be lost.", "Repeat in a moment; if it stays so, see the webhook's log.";
-    EnvironmentLoosened: "A namespace would leave production, which takes its protection away.", "Let a member of the group foureyes:breakglass do it.";
+    EnvironmentLoosened: "A namespace would leave production, which takes its protection away.", "Ask for it with the line that the refusal shows; a second person signs it off.";
     ExemptionAdded: "A label would make a claim exempt from protection.", "Claims are exempt from birth or not at all: recreate it, or request its deletion.";
     OwnerAdded: "A new owner would let the claim be collected with it.", "Name the operator in the policy's delegations, or create the claim with its owner.";
     FinalizerRemoved: "A finalizer that protects data would be removed.", "Let the controller that set it remove it, or request the deletion.";
@@ -52,10 +52,10 @@ codes! {
     RequestInUse: "The request is still needed: its deletion has begun, or it shows that an approval by annotation was used.", "Wait until its target is gone, or until its approval deadline.";
     Immutable: "Owners, finalizers and foureyes.dev metadata of this object are not to be changed.", "Create another object instead.";
     TooManyOpen: "One author has too many open requests or sign-offs.", "Cancel or delete some that are no longer needed.";
-    PolicyLoosened: "The change would loosen what protects a namespace.", "Let a member of the group foureyes:breakglass do it.";
+    PolicyLoosened: "The change would loosen what protects a namespace.", "Ask for it with the line that the refusal shows; a second person signs it off.";
     PolicyInvalid: "The policy can't be compiled.", "Correct the field that the refusal names.";
     PolicyUndecodable: "A policy that applies here can't be read, so nothing is allowed under it.", "Correct or remove the policy that the refusal names.";
-    DefinitionProtected: "The definition of a foureyes kind would be deleted or changed.", "Let a member of the group foureyes:breakglass do it.";
+    DefinitionProtected: "The definition of a foureyes kind would be deleted or changed.", "Ask for it with the line that the refusal shows; once signed off, a member of the group foureyes:breakglass does it.";
     OwnNamespaceProtected: "The namespace of foureyes would be deleted.", "Let a member of the group foureyes:breakglass do it.";
     RolloutNotRequested: "Something new would run, and no approved change names it.", "Ask for it with the line that the refusal shows; a second person signs it off.";
     RemovalNotRequested: "A workload that still runs would be deleted.", "Scale it to zero first, or ask for its removal with the line that the refusal shows.";

@@ -1,4 +1,4 @@
-//! ChangeRequests: who may ask for what, and who may take it back.
+//! `ChangeRequests`: who may ask for what, and who may take it back.
 
 use foureyes_core::api::ChangeRequest;
 use foureyes_core::domain::change::rights_namespaces;

@@ -29,15 +29,15 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
         (was.storage_class.as_deref(), &was.labels),
         (is.storage_class.as_deref(), &is.labels),
     );
-    let mut allowed = enforced(labels, &effective)?;
+    let mut allowed = enforced(labels, effective.deletions)?;
     if !is_data(policies, &was) {
         return Ok(allowed);
     }
     let owners = input::added_owners(&old.metadata, &new.metadata);
-    allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author()), &effective)?);
+    allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author()), effective.deletions)?);
     let finalizers = input::removed_finalizers(&old.metadata, &new.metadata);
     let unfinalized = claim_unfinalized(policies, namespace, name, &finalizers, scene.author());
-    allowed = both(allowed, enforced(unfinalized, &effective)?);
+    allowed = both(allowed, enforced(unfinalized, effective.deletions)?);
     if annotations::unchanged(old, new) {
         return Ok(allowed);
     }

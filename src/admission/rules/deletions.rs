@@ -32,7 +32,7 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
         Governance::Governed(effective) => effective,
     };
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
-    enforced(governed_claim(scene, &claim, &target, &place.uid, &effective).await, &effective)
+    enforced(governed_claim(scene, &claim, &target, &place.uid, &effective).await, effective.deletions)
 }
 
 async fn governed_claim(
@@ -103,7 +103,7 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
     };
     let target = input::target(TargetKind::Namespace, None, object)?;
     let record = input::annotation(&object.metadata).record;
-    enforced(governed_namespace(scene, &target, record, &effective).await, &effective)
+    enforced(governed_namespace(scene, &target, record, &effective).await, effective.deletions)
 }
 
 async fn governed_namespace(

@@ -6,13 +6,18 @@ mod claims;
 mod definitions;
 mod deletions;
 mod namespaces;
+mod opened;
 mod policies;
 mod requests;
 mod sign_offs;
+mod workloads;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use foureyes_core::api::{Author, GROUP};
+use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::rollout::decide::collected;
@@ -28,6 +33,8 @@ use crate::cluster::live::Live;
 /// What every rule can look at.
 pub struct Scene<'a> {
     pub request: &'a Request<'a>,
+    /// The review that it is in, for rules that need all of an object.
+    pub body: &'a [u8],
     /// Copied only where a rule needs more than the name.
     pub author: OnceLock<Author>,
     pub index: &'a Snapshot,
@@ -62,6 +69,32 @@ impl Scene<'_> {
         Ok(live.filter(|live| live.metadata.deletion_timestamp.is_some()).map(|_| collected()))
     }
 
+    /// Every namespace with its labels.
+    fn namespaces(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+        self.index.namespaces().map(|entry| (&*entry.name, &entry.labels))
+    }
+
+    /// What applies in foureyes' own namespace, by which changes of what has no namespace are judged. Policies that
+    /// can't be read are left out, for they are repaired by such a change.
+    fn effective_here(&self, policies: &PolicySet) -> Result<Effective, Refusal> {
+        let labels = self.index.namespace(self.own_namespace).map(|entry| entry.labels.clone()).unwrap_or_default();
+        policies.readable().effective(&labels).map_err(|policy| {
+            Refusal::new(Code::PolicyUndecodable, format!("the SafetyPolicy {} can't be read", policy.name))
+        })
+    }
+
+    /// The namespace as the index has it, or as it is: what comes with a namespace comes at once after it.
+    async fn place(&self, name: &str) -> Result<Cow<'_, NamespaceEntry>, Refusal> {
+        if let Some(entry) = self.index.namespace(name) {
+            return Ok(Cow::Borrowed(entry));
+        }
+        let live = self.live.namespace(name).await.map_err(|error| unread(&error))?;
+        match live {
+            Some(live) => Ok(Cow::Owned(NamespaceEntry::of(&live))),
+            None => self.namespace(name).map(Cow::Borrowed),
+        }
+    }
+
     /// The namespace as the index has it; one that it has not is not judged.
     fn namespace(&self, name: &str) -> Result<&NamespaceEntry, Refusal> {
         self.index.namespace(name).ok_or_else(|| {
@@ -88,10 +121,16 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
         (GROUP, "signoffs", "", Operation::Create) => sign_offs::created(scene).await,
         (GROUP, "signoffs", "", Operation::Update) => requests::updated(scene, "SignOff"),
         (GROUP, "signoffs", "", Operation::Delete) => sign_offs::deleted(scene).await,
-        (GROUP, "safetypolicies", "", _) => policies::written(scene),
+        (GROUP, "safetypolicies", "", _) => policies::written(scene).await,
         ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Update | Operation::Delete) => {
-            definitions::changed(scene)
+            definitions::changed(scene).await
         }
+        ("", "pods", "" | "ephemeralcontainers", Operation::Update) => workloads::pod_updated(scene).await,
+        ("apps", "replicasets", "", Operation::Update) => workloads::replica_set_updated(scene).await,
+        (_, _, "", Operation::Create | Operation::Update) if workloads::is_one(scene) => {
+            workloads::written(scene).await
+        }
+        (_, _, "", Operation::Delete) if workloads::is_one(scene) => workloads::deleted(scene).await,
         (group, resource, subresource, operation) => Err(Refusal::new(
             Code::ReviewUnexpected,
             format!("{} of {resource}.{group}/{subresource} is nothing that foureyes judges", operation.as_str()),

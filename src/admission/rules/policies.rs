@@ -1,5 +1,6 @@
-//! `SafetyPolicies`: a write that loosens any namespace's protection is refused (bypass 12).
+//! `SafetyPolicies`: a write that loosens any namespace's protection needs an approved change (bypass 12).
 
+use foureyes_core::api::{API_VERSION, GROUP};
 use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{own_metadata, policy_written};
@@ -7,11 +8,14 @@ use foureyes_core::index::policy_entry;
 use foureyes_core::reason::Code;
 
 use super::Scene;
+use super::opened::{Kind, opened};
 use crate::admission::input;
 use crate::admission::review::Operation;
 use crate::admission::verdict::Verdict;
 
-pub fn written(scene: &Scene<'_>) -> Verdict {
+const POLICY: Kind = Kind { group: GROUP, api_version: API_VERSION, name: "SafetyPolicy" };
+
+pub async fn written(scene: &Scene<'_>) -> Verdict {
     let request = scene.request;
     let deleted = request.operation == Operation::Delete;
     let object = if deleted { input::old(request)? } else { input::new(request)? };
@@ -25,9 +29,15 @@ pub fn written(scene: &Scene<'_>) -> Verdict {
         own_metadata("SafetyPolicy", name, &input::own_metadata(&old.metadata), &input::own_metadata(&new.metadata))?;
     }
     let before = before(scene, name)?;
-    let namespaces = scene.index.namespaces().map(|entry| (&*entry.name, &entry.labels));
     let first_start = scene.is_controller() && !scene.index.is_started() && request.operation == Operation::Create;
-    Ok(policy_written(&before, name, new, namespaces, scene.author(), first_start)?.into())
+    match policy_written(&before, name, new, scene.namespaces(), first_start) {
+        Ok(proof) => Ok(proof.into()),
+        // Whoever signs it off is judged by the policies as they were.
+        Err(refusal) => {
+            let effective = scene.effective_here(&before)?;
+            Ok(opened(scene, POLICY, name, &before, &effective, refusal).await?.into())
+        }
+    }
 }
 
 /// The set as it was, with this policy as the API server had it and not as the index may still have it.

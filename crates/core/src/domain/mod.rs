@@ -8,6 +8,7 @@ pub mod identity;
 pub mod inventory;
 pub mod judgement;
 pub mod lifecycle;
+pub mod opening;
 pub mod policy;
 pub mod proof;
 pub mod ready;

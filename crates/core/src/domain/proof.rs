@@ -42,6 +42,8 @@ pub enum NotGoverned {
     NotRunning,
     /// It goes with its owner or its namespace.
     Collected,
+    /// No policy says that this kind contains a pod template.
+    NoTemplate,
     /// Nothing that a rule protects is touched.
     Harmless,
 }
@@ -49,6 +51,11 @@ pub enum NotGoverned {
 impl Proof {
     pub(crate) const fn not_governed(why: NotGoverned) -> Self {
         Self(Kind::NotGoverned(why))
+    }
+
+    /// Whether there was nothing to decide.
+    pub const fn is_harmless(&self) -> bool {
+        matches!(self.0, Kind::NotGoverned(NotGoverned::Harmless))
     }
 
     /// A word for logs and audit annotations.
@@ -66,6 +73,7 @@ impl Proof {
                 NotGoverned::SystemNamespace => "SystemNamespace",
                 NotGoverned::NotRunning => "NotRunning",
                 NotGoverned::Collected => "Collected",
+                NotGoverned::NoTemplate => "NoTemplate",
                 NotGoverned::Harmless => "Harmless",
             },
             Kind::Unchanged => "Unchanged",

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, DelegatedAction, METADATA_PREFIX};
+use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, DelegatedAction, METADATA_PREFIX, Mode};
+use crate::domain::deletion::{self, Governance};
 use crate::domain::identity::{ActorKind, classify};
 use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
@@ -15,45 +16,38 @@ const COLLECTOR_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
 /// Ends with the last pod that uses the claim.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 
-/// Whether somebody acts under the break-glass group.
-pub fn breaks_glass(author: &Author) -> bool {
-    author.groups.iter().any(|group| group == BREAK_GLASS_GROUP)
-}
-
 const HARMLESS: Proof = Proof(Kind::NotGoverned(NotGoverned::Harmless));
 
-fn with_break_glass(refusal: Refusal, command: &str) -> Refusal {
-    refusal.next(
-        "A member of the group foureyes:breakglass can do it, under their own name:",
-        format!("{command} --as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"),
-    )
+/// Whether a namespace with these labels can lose protection by a change of them: by the strictest of its modes, for
+/// with its environment all of them end.
+pub fn namespace_scope(
+    policies: &PolicySet,
+    started: bool,
+    labels: &BTreeMap<String, String>,
+) -> Result<Governance, Refusal> {
+    match deletion::scope(policies, started, labels)? {
+        Governance::Free(proof) if proof == Proof::not_governed(NotGoverned::SwitchedOff) => {
+            let effective = policies.effective(labels).ok().filter(|effective| effective.strictest() != Mode::Off);
+            Ok(effective.map_or(Governance::Free(proof), Governance::Governed))
+        }
+        governance => Ok(governance),
+    }
 }
 
-/// A namespace's labels change: towards production is free, away from it or from a policy is not.
+/// A namespace's labels change: towards production is free, away from it or from a policy needs a change.
 pub fn namespace_relabelled(
     policies: &PolicySet,
     name: &str,
     old: &BTreeMap<String, String>,
     new: &BTreeMap<String, String>,
-    author: &Author,
 ) -> Result<Proof, Refusal> {
     match scope_loosened(policies, old, policies, new) {
-        Some(what) if !breaks_glass(author) => {
+        Some(what) => {
             let sentence = format!("the labels of namespace {name} were not changed: {what}");
-            let refusal = Refusal::new(Code::EnvironmentLoosened, sentence);
-            let (key, value) = changed(old, new);
-            let edit = value.map_or_else(|| format!("{key}-"), |value| format!("{key}={value}"));
-            Err(with_break_glass(refusal, &format!("kubectl label namespace {name} --overwrite {edit}")))
+            Err(Refusal::new(Code::EnvironmentLoosened, sentence))
         }
-        _ => Ok(HARMLESS),
+        None => Ok(HARMLESS),
     }
-}
-
-/// The first label that differs, and its new value.
-fn changed<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, String>) -> (&'a str, Option<&'a str>) {
-    let gone = old.keys().find(|key| !new.contains_key(*key)).map(|key| (key.as_str(), None));
-    let other = new.iter().find(|(key, value)| old.get(*key) != Some(value));
-    other.map(|(key, value)| (key.as_str(), Some(value.as_str()))).or(gone).unwrap_or(("", None))
 }
 
 /// A claim's own labels, or its class once it is bound, change so that it would be exempt.
@@ -166,38 +160,32 @@ pub fn namespace_finalized(name: &str, going: bool, author: &Author) -> Result<P
 }
 
 /// A policy is written or deleted. `old` is the set with the policy as it was; `new` is the policy as it would be.
+/// Loosening needs a change.
 pub fn policy_written<'a>(
     old: &PolicySet,
     name: &str,
     new: Option<CompiledPolicy>,
     namespaces: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
-    author: &Author,
     first_start: bool,
 ) -> Result<Proof, Refusal> {
-    if first_start || breaks_glass(author) {
+    if first_start {
         return Ok(Proof(Kind::Own));
     }
-    let verb = if new.is_some() { "edit" } else { "delete" };
     match loosened(old, &old.with(name, new), namespaces) {
-        Some(what) => {
-            let sentence = format!("SafetyPolicy {name} was not changed: {what}");
-            Err(with_break_glass(
-                Refusal::new(Code::PolicyLoosened, sentence),
-                &format!("kubectl {verb} safetypolicy {name}"),
-            ))
-        }
+        Some(what) => Err(Refusal::new(Code::PolicyLoosened, format!("SafetyPolicy {name} was not changed: {what}"))),
         None => Ok(HARMLESS),
     }
 }
 
-/// A definition of ours is changed or deleted: with it every request and sign-off would be forged or gone.
-pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<Proof, Refusal> {
-    if breaks_glass(author) {
-        return Ok(Proof(Kind::Own));
+/// A definition of ours is changed or deleted, which needs a change: with it every request and sign-off would be forged
+/// or gone.
+pub fn definition_changed(name: &str, deleted: bool, started: bool) -> Result<Proof, Refusal> {
+    if !started {
+        return Ok(Proof::not_governed(NotGoverned::NotStarted));
     }
-    let (was, verb) = if deleted { ("deleted", "delete") } else { ("changed", "edit") };
+    let was = if deleted { "deleted" } else { "changed" };
     let sentence = format!("the definition {name} was not {was}: every record of its kind stands on it");
-    Err(with_break_glass(Refusal::new(Code::DefinitionProtected, sentence), &format!("kubectl {verb} crd {name}")))
+    Err(Refusal::new(Code::DefinitionProtected, sentence))
 }
 
 /// Metadata of our own objects, as far as it decides anything.

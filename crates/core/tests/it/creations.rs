@@ -3,14 +3,13 @@
 use foureyes_core::api::Mode;
 use foureyes_core::domain::deletion::Governance;
 use foureyes_core::domain::inventory::Controller;
-use foureyes_core::domain::rollout::decide::{Asked, mode, removed_freely, scope};
+use foureyes_core::domain::rollout::decide::{Doing, removed_freely, scope};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::changes::{Rollout, by_digest, floor, removal, version};
 use crate::rollouts::{approved, word};
 use crate::support::{labels, named};
-use crate::templates::template;
 
 #[test]
 fn what_is_new_needs_its_digest_and_what_was_there_comes_back() {
@@ -59,11 +58,10 @@ fn each_thing_asked_has_its_own_mode(
     #[case] policy: Value,
     #[case] expected: &str,
 ) {
-    let one = template(&version(1));
-    let all = [Asked::Rollout { old: &one, new: &one, releases: false }, Asked::Creation { new: &one }, Asked::Removal];
-    let words = all.map(|asked| match scope(&floor(&policy), started, namespace, &labels(labelled), &asked).unwrap() {
+    let all = [Doing::Rollout, Doing::Creation, Doing::Removal];
+    let words = all.map(|doing| match scope(&floor(&policy), started, namespace, &labels(labelled), doing).unwrap() {
         Governance::Free(proof) => proof.as_str().to_owned(),
-        Governance::Governed(effective) => match mode(&effective, &asked) {
+        Governance::Governed(effective) => match doing.mode(&effective) {
             Mode::Off => unreachable!(),
             Mode::Warn => "Warn".to_owned(),
             Mode::Deny => "Deny".to_owned(),

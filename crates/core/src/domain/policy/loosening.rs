@@ -14,16 +14,28 @@ pub fn loosened<'a>(
     new: &PolicySet,
     namespaces: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
 ) -> Option<String> {
-    static UNLABELLED: BTreeMap<String, String> = BTreeMap::new();
-    let mut enforced = std::iter::once(("any namespace without labels", &UNLABELLED))
-        .chain(namespaces)
-        .filter(|(_, labels)| is_enforced(old, labels))
-        .peekable();
+    let mut enforced = with_unlabelled(namespaces).filter(|(_, labels)| is_enforced(old, labels)).peekable();
     enforced.peek()?;
     floor_loosened(old.floor(), new.floor()).or_else(|| {
         enforced
             .find_map(|(name, labels)| scope_loosened(old, labels, new, labels).map(|what| format!("{name}: {what}")))
     })
+}
+
+/// Whether anything is refused anywhere.
+pub fn is_enforced_anywhere<'a>(
+    policies: &PolicySet,
+    namespaces: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+) -> bool {
+    with_unlabelled(namespaces).any(|(_, labels)| is_enforced(policies, labels))
+}
+
+/// Namespaces as they are, and one as it might come.
+fn with_unlabelled<'a>(
+    namespaces: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+) -> impl Iterator<Item = (&'a str, &'a BTreeMap<String, String>)> {
+    static UNLABELLED: BTreeMap<String, String> = BTreeMap::new();
+    std::iter::once(("any namespace without labels", &UNLABELLED)).chain(namespaces)
 }
 
 /// What protects one namespace less with the new set and labels than with the old, in one sentence.
@@ -48,9 +60,7 @@ pub fn scope_loosened(
 
 fn is_enforced(policies: &PolicySet, labels: &BTreeMap<String, String>) -> bool {
     policies.is_production(labels)
-        && policies.effective(labels).map_or(true, |effective| {
-            [effective.deletions, effective.rollouts, effective.creations, effective.removals].contains(&Mode::Deny)
-        })
+        && policies.effective(labels).map_or(true, |effective| effective.strictest() == Mode::Deny)
 }
 
 fn effective_loosened(old: &Effective, new: &Effective) -> Option<String> {

@@ -60,6 +60,11 @@ pub struct Effective {
 }
 
 impl Effective {
+    /// The strictest of its modes.
+    pub fn strictest(&self) -> Mode {
+        self.deletions.max(self.rollouts).max(self.creations).max(self.removals)
+    }
+
     /// Approvals needed when no person asked.
     pub fn without_a_person(&self) -> u32 {
         self.min_approvals.max(WITHOUT_A_PERSON)
@@ -134,6 +139,12 @@ impl PolicySet {
         }
         let rule = self.floor.environments.iter().find(|(selector, _)| selector.matches(labels));
         rule.is_none_or(|(_, environment)| *environment == Environment::Production)
+    }
+
+    /// This set without what can't be read: by whom that is repaired.
+    #[must_use]
+    pub fn readable(&self) -> Self {
+        Self { undecodable: Vec::new(), ..self.clone() }
     }
 
     /// What applies in a namespace with these labels.

@@ -5,7 +5,7 @@ mod loosening;
 mod merge;
 
 pub use compile::{CompiledPolicy, Exemption, Floor, PolicyError, SYSTEM_NAMESPACES, compile};
-pub use loosening::{loosened, scope_loosened};
+pub use loosening::{is_enforced_anywhere, loosened, scope_loosened};
 pub use merge::{Effective, PolicySet, Undecodable};
 
 /// The policy that is the floor for the whole cluster.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::known::{Base, Exchange, Known};
+use super::location::Found;
 use super::template::{Template, TemplateError, differing};
 use crate::api::{
     Action, Author, ChangeTarget, ContentDigest, DelegatedAction, IdentityMatcher, Mode, StandardTarget,
@@ -34,6 +35,24 @@ pub enum Asked<'a> {
     Removal,
 }
 
+/// Which of a policy's modes governs what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    Rollout,
+    Creation,
+    Removal,
+}
+
+impl Doing {
+    pub const fn mode(self, effective: &Effective) -> Mode {
+        match self {
+            Self::Rollout => effective.rollouts,
+            Self::Creation => effective.creations,
+            Self::Removal => effective.removals,
+        }
+    }
+}
+
 /// One question to the guard, and what the index knows about it.
 pub struct Question<'a> {
     pub workload: &'a WorkloadIdentity,
@@ -50,22 +69,13 @@ pub struct Question<'a> {
     pub own_namespace: &'a str,
 }
 
-/// Which of a policy's modes governs what is asked.
-pub const fn mode(effective: &Effective, asked: &Asked<'_>) -> Mode {
-    match asked {
-        Asked::Rollout { .. } => effective.rollouts,
-        Asked::Creation { .. } => effective.creations,
-        Asked::Removal => effective.removals,
-    }
-}
-
 /// Whether what is asked is governed in a namespace with this name and these labels. In Warn the refusal is only said.
 pub fn scope(
     policies: &PolicySet,
     started: bool,
     namespace: &str,
     labels: &BTreeMap<String, String>,
-    asked: &Asked<'_>,
+    doing: Doing,
 ) -> Result<Governance, Refusal> {
     let free = |why| Ok(Governance::Free(Proof::not_governed(why)));
     if !started {
@@ -78,7 +88,7 @@ pub fn scope(
         return free(NotGoverned::NonProduction);
     }
     let effective = policies.effective(labels).map_err(|policy| unreadable_policy(&policy.name, &policy.why))?;
-    match mode(&effective, asked) {
+    match doing.mode(&effective) {
         Mode::Off => free(NotGoverned::SwitchedOff),
         Mode::Warn | Mode::Deny => Ok(Governance::Governed(effective)),
     }
@@ -88,6 +98,16 @@ fn unreadable_policy(name: &str, why: &str) -> Refusal {
     let sentence = format!("the SafetyPolicy {name} applies here and can't be read: {why}");
     Refusal::new(Code::PolicyUndecodable, sentence)
         .next("See it with:", format!("kubectl get safetypolicy {} -o yaml", ready::word(name)))
+}
+
+/// What runs is the same to the byte: nothing needs to be read of it.
+pub fn untouched(old: Option<Found<&str>>, new: Option<Found<&str>>) -> Option<Proof> {
+    (old.is_some() && old == new).then_some(Proof(Kind::Unchanged))
+}
+
+/// No policy says where this kind keeps a pod template.
+pub const fn without_template() -> Proof {
+    Proof::not_governed(NotGoverned::NoTemplate)
 }
 
 /// The first point, which needs nothing but the object: the template is unchanged, or changed only as it freely may.

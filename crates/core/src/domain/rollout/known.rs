@@ -11,7 +11,7 @@ use crate::digest::{DigestError, Encoding};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Templates that ran under authorisation, the last first, each once.
-    pub templates: Vec<Ran>,
+    pub templates: Box<[Ran]>,
     /// The last of them.
     pub base: Option<Base>,
 }
@@ -19,7 +19,8 @@ pub struct Known {
 /// A template that ran under authorisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    pub digest: Box<str>,
+    /// What its digest says: there are thousands, and as text they take three times that.
+    digest: [u8; 32],
     /// How many revisions it lies back. Templates that differ by annotations alone are one revision: a free change
     /// pushes nothing out of reach.
     pub back: u32,
@@ -44,18 +45,33 @@ impl Known {
                 revisions.push(entry);
                 revisions.len() - 1
             });
-            if !templates.iter().any(|known| *known.digest == *entry.template) {
-                let back = u32::try_from(back).unwrap_or(u32::MAX);
-                templates.push(Ran { digest: entry.template.as_str().into(), back });
+            // What is no digest is that of nothing.
+            let Some(digest) = bytes(&entry.template) else { continue };
+            if !templates.iter().any(|known| known.digest == digest) {
+                templates.push(Ran { digest, back: u32::try_from(back).unwrap_or(u32::MAX) });
             }
         }
-        Self { templates, base: good().next().and_then(Base::of) }
+        Self { templates: templates.into(), base: good().next().and_then(Base::of) }
     }
 
     /// Whether this template may run again, given how many earlier ones may be gone back to.
     pub fn allows(&self, digest: &str, revisions: u32) -> bool {
-        self.templates.iter().any(|known| *known.digest == *digest && known.back <= revisions)
+        let digest = bytes(digest);
+        self.templates.iter().any(|known| Some(known.digest) == digest && known.back <= revisions)
     }
+}
+
+/// The bytes of `template/v1:sha256:…`. Only lower case: another spelling is another text.
+fn bytes(digest: &str) -> Option<[u8; 32]> {
+    let hex = digest.strip_prefix(Encoding::Template.as_str())?.strip_prefix(":sha256:")?;
+    let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes?.try_into().ok()
 }
 
 /// Whether two entries differ by annotations at most.

@@ -39,6 +39,10 @@ const BUILT_IN: [(&str, &str, &[&str]); 7] = [
     ("", "Pod", &[]),
 ];
 
+/// Groups with kinds that contain pod templates where a policy's `rolloutResources` says so; the shipped rules ask about
+/// them in any case.
+pub const FURTHER_GROUPS: [&str; 3] = ["apps.kruise.io", "apps.openshift.io", "serving.knative.dev"];
+
 fn built_in(group: &str, kind: &str) -> Option<&'static [&'static str]> {
     BUILT_IN.iter().find(|(other, known, _)| (*other, *known) == (group, kind)).map(|(.., path)| *path)
 }

@@ -1,9 +1,12 @@
 //! The two webhook configurations: one static superset of rules, narrowed by `matchConditions` to what needs a person,
 //! so that whatever runs by itself goes on with the webhook dead.
 //!
-//! Never matched: leases, nodes, pods, certificate requests, and writes to our own status.
+//! Never matched: leases, nodes, the creation and deletion of pods, certificate requests, and writes to our own status.
+
+mod rollouts;
 
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};
+use foureyes_core::domain::policy::SYSTEM_NAMESPACES;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
     ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -18,6 +21,9 @@ const TIMEOUT_SECONDS: i32 = 5;
 
 /// Kinds of ours that people write.
 const OWN_RESOURCES: &[&str] = &["changerequests", "deletionrequests", "safetypolicies", "signoffs"];
+
+/// The label by which the API server names every namespace.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// What stamp writes on claims and namespaces.
 const STAMPED: &[&str] = &[APPROVED_BY, APPROVED_BY_RECORD];
@@ -39,14 +45,30 @@ fn controller(name: &str) -> Vec<String> {
 struct Entry {
     /// First part of its name, which stands in every refusal.
     name: &'static str,
-    group: &'static str,
+    /// Kinds of a group that is not installed are never asked about (fact 24).
+    groups: &'static [&'static str],
     resources: &'static [&'static str],
     operations: &'static [&'static str],
-    /// Only in namespaces that are not labelled non-production. Not for namespaces themselves: their updates are
-    /// selected by the *new* labels (fact 19).
-    production_only: bool,
+    place: Place,
     /// Called only if every condition holds; name and CEL.
     conditions: Vec<(&'static str, String)>,
+}
+
+/// Where an entry applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Also to what has no namespace, and to namespaces themselves: their updates are selected by the *new* labels
+    /// (fact 19).
+    Everywhere,
+    /// In namespaces that are not labelled non-production.
+    Production,
+    /// There, but never where the cluster and foureyes themselves start.
+    ProductionWorkloads,
+}
+
+/// By their names, which nobody can label otherwise.
+fn never_governed() -> Vec<String> {
+    SYSTEM_NAMESPACES.into_iter().chain([names::NAMESPACE]).map(str::to_owned).collect()
 }
 
 /// The namespace was production before, or is foureyes' own.
@@ -77,21 +99,28 @@ fn bound_claim_changes_class() -> String {
 }
 
 fn guard_entries() -> Vec<Entry> {
+    let mut entries = data_entries();
+    entries.extend(rollouts::entries());
+    entries
+}
+
+/// Data, what scopes its protection, and our own kinds: nobody passes these.
+fn data_entries() -> Vec<Entry> {
     vec![
         Entry {
             name: "claims",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims"],
             operations: &["DELETE"],
-            production_only: true,
+            place: Place::Production,
             conditions: vec![("not-ephemeral", not_ephemeral())],
         },
         Entry {
             name: "claim-updates",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims", "persistentvolumeclaims/status"],
             operations: &["UPDATE"],
-            production_only: true,
+            place: Place::Production,
             // binding, provisioning and resizing touch none of these (fact 22)
             conditions: vec![(
                 "touches-protection",
@@ -106,18 +135,18 @@ fn guard_entries() -> Vec<Entry> {
         },
         Entry {
             name: "namespaces",
-            group: "",
+            groups: &[""],
             resources: &["namespaces"],
             operations: &["DELETE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![("was-production", was_production())],
         },
         Entry {
             name: "namespace-updates",
-            group: "",
+            groups: &[""],
             resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
             operations: &["UPDATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![
                 ("was-production", was_production()),
                 (
@@ -137,18 +166,18 @@ fn guard_entries() -> Vec<Entry> {
         },
         Entry {
             name: "records",
-            group: GROUP,
+            groups: &[GROUP],
             resources: OWN_RESOURCES,
             operations: &["CREATE", "UPDATE", "DELETE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: Vec::new(),
         },
         Entry {
             name: "definitions",
-            group: "apiextensions.k8s.io",
+            groups: &["apiextensions.k8s.io"],
             resources: &["customresourcedefinitions"],
             operations: &["UPDATE", "DELETE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![
                 ("of-foureyes", format!("oldObject.spec.group == '{GROUP}'")),
                 (
@@ -168,42 +197,42 @@ fn stamp_entries() -> Vec<Entry> {
     vec![
         Entry {
             name: "requests",
-            group: GROUP,
+            groups: &[GROUP],
             resources: &["changerequests", "deletionrequests", "signoffs"],
             operations: &["CREATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: Vec::new(),
         },
         Entry {
             name: "new-claims",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims"],
             operations: &["CREATE"],
-            production_only: true,
+            place: Place::Production,
             conditions: vec![("is-annotated", cel::annotations_present(STAMPED))],
         },
         Entry {
             name: "claims",
-            group: "",
+            groups: &[""],
             resources: &["persistentvolumeclaims", "persistentvolumeclaims/status"],
             operations: &["UPDATE"],
-            production_only: true,
+            place: Place::Production,
             conditions: vec![("is-annotated", cel::annotations_changed(STAMPED))],
         },
         Entry {
             name: "new-namespaces",
-            group: "",
+            groups: &[""],
             resources: &["namespaces"],
             operations: &["CREATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![("is-annotated", cel::annotations_present(STAMPED))],
         },
         Entry {
             name: "namespaces",
-            group: "",
+            groups: &[""],
             resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
             operations: &["UPDATE"],
-            production_only: false,
+            place: Place::Everywhere,
             conditions: vec![("was-production", was_production()), ("is-annotated", cel::annotations_changed(STAMPED))],
         },
     ]
@@ -217,7 +246,7 @@ impl Entry {
     fn rules(&self) -> Vec<RuleWithOperations> {
         let owned = |items: &[&str]| Some(items.iter().map(|&item| item.to_owned()).collect());
         vec![RuleWithOperations {
-            api_groups: owned(&[self.group]),
+            api_groups: owned(self.groups),
             api_versions: owned(&["*"]),
             operations: owned(self.operations),
             resources: owned(self.resources),
@@ -226,14 +255,18 @@ impl Entry {
     }
 
     fn selector(&self) -> Option<LabelSelector> {
-        self.production_only.then(|| LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: ENVIRONMENT_LABEL.to_owned(),
-                operator: "NotIn".to_owned(),
-                values: Some(vec![NON_PRODUCTION.to_owned()]),
-            }]),
-            match_labels: None,
-        })
+        let not_in = |key: &str, values| LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(values),
+        };
+        let production = not_in(ENVIRONMENT_LABEL, vec![NON_PRODUCTION.to_owned()]);
+        let expressions = match self.place {
+            Place::Everywhere => return None,
+            Place::Production => vec![production],
+            Place::ProductionWorkloads => vec![production, not_in(NAMESPACE_NAME, never_governed())],
+        };
+        Some(LabelSelector { match_expressions: Some(expressions), match_labels: None })
     }
 
     fn match_conditions(&self) -> Option<Vec<MatchCondition>> {
@@ -328,15 +361,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn all() -> Vec<Entry> {
+        guard_entries().into_iter().chain(stamp_entries()).collect()
+    }
+
     fn rules() -> Vec<RuleWithOperations> {
-        guard_entries().iter().chain(&stamp_entries()).flat_map(Entry::rules).collect()
+        all().iter().flat_map(Entry::rules).collect()
     }
 
     #[test]
     fn never_matches_what_the_cluster_needs_to_start() {
         for rule in rules() {
             for resource in rule.resources.unwrap() {
-                for forbidden in ["*", "lease", "node", "pod", "certificatesigning", "secret", "token"] {
+                for forbidden in ["*", "lease", "node", "certificatesigning", "secret", "token", "binding"] {
                     assert!(!resource.contains(forbidden), "{resource}");
                 }
             }
@@ -347,17 +384,17 @@ mod tests {
 
     #[test]
     fn creation_of_claims_and_namespaces_is_narrowed() {
-        for entry in guard_entries().iter().chain(&stamp_entries()) {
-            if entry.group.is_empty() {
+        for entry in all() {
+            if entry.groups.contains(&"") {
                 assert!(!entry.conditions.is_empty(), "{} needs a condition", entry.name);
             }
         }
-        assert!(guard_entries().iter().all(|e| !e.group.is_empty() || !e.operations.contains(&"CREATE")));
+        assert!(guard_entries().iter().all(|e| !e.groups.contains(&"") || !e.operations.contains(&"CREATE")));
     }
 
     #[test]
     fn our_status_is_left_to_the_policy() {
-        let ours = guard_entries().into_iter().filter(|entry| entry.group == GROUP);
+        let ours = guard_entries().into_iter().filter(|entry| entry.groups == [GROUP]);
         assert!(ours.flat_map(|e| e.resources).all(|resource| !resource.contains('/')));
     }
 
