@@ -1,6 +1,7 @@
 //! `RolloutRecord`: what ran under one name, and on whose word. Written by the controller alone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -74,6 +75,12 @@ impl WorkloadIdentity {
     pub fn text(&self) -> String {
         let place = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
         format!("{} {place}{}", self.kind, self.name)
+    }
+}
+
+impl fmt::Display for WorkloadIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Live {
 pub struct Plan {
     pub status: ChangeRequestStatus,
     pub events: Vec<Event>,
-    /// It may be used, or began while it might: its promises belong into the records.
+    /// It may be used, or was used while it might: its promises belong into the records, before this status is written.
     pub promises: bool,
     /// The next moment at which something changes by itself.
     pub look_again: Option<Timestamp>,
@@ -75,9 +75,11 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, DigestErr
     let deadlines = [Some(standing.approval_deadline).filter(|_| pending), clock(&standing, &status)];
     let opens = standing.usable.map(|usable| usable.from);
     let look_again = deadlines.into_iter().chain([opens]).flatten().filter(|time| *time > now);
+    // What ran on its strength is on record even where it is seen only once all is over.
+    let used = status.targets.iter().any(|target| target.outcome.is_some_and(|it| it != TargetOutcome::Waiting));
     Ok(Plan {
         events: events(&before, &status, &outcome),
-        promises: usable.is_some() && !outcome.phase.is_ended(),
+        promises: usable.is_some() && (used || !outcome.phase.is_ended()),
         look_again: look_again.min().filter(|_| !outcome.phase.is_ended()),
         status,
     })

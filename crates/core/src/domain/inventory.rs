@@ -54,7 +54,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    fn of(owners: &[OwnerReference]) -> Option<Self> {
+    /// The owner that is the controller, if any is.
+    pub fn of(owners: &[OwnerReference]) -> Option<Self> {
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
         Some(Self { group: group.into(), kind: owner.kind.as_str().into(), name: owner.name.as_str().into() })

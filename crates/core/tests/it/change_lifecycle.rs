@@ -155,6 +155,19 @@ fn a_controller_that_was_away_sees_what_was_done_in_time() {
     assert_eq!(phase(&decided(&rejected, &runs(2), 5 * DAY)), ChangePhase::Rejected);
 }
 
+/// Seen at once from asked to done: the record has to know on whose word it ran.
+#[test]
+fn what_was_used_is_promised_even_where_all_is_over_when_it_is_first_seen() {
+    let rollout = asked(&[by_digest(&version(2))]).approved_by(&named("bob"), 10);
+    let plan = decided(&rollout, &runs(2), 20);
+    assert_eq!((phase(&plan), plan.promises), (ChangePhase::Succeeded, true));
+    let unused = decided(&rollout, &runs(1), 2 * DAY);
+    assert_eq!((phase(&unused), unused.promises), (ChangePhase::Expired, false));
+    let mut rejected = rollout;
+    rejected.says(&named("carol"), Says::Reject, 15);
+    assert!(!decided(&rejected, &runs(2), 20).promises);
+}
+
 #[rstest]
 #[case(Says::Reject, "bob", ChangePhase::Rejected)]
 #[case(Says::Cancel, "alice", ChangePhase::Cancelled)]

@@ -10,6 +10,7 @@ mod changes;
 mod clocks;
 mod creations;
 mod index;
+mod keeping;
 mod lifecycle;
 mod loosening;
 mod merging;

@@ -120,6 +120,16 @@ fn what_was_promised_and_never_ran_is_good_for_nothing() {
 
 /// A → B → C while the controller was away: it has seen C alone, and B can still be gone back to.
 #[test]
+fn what_is_signed_off_anew_is_awaited_anew() {
+    let mut kept = Kept::installed();
+    kept.promises("shop/web-2", &version(2));
+    kept.status = unpromised(&kept.status, "shop/web-2");
+    kept.promises("shop/web-2", &version(2));
+    assert_eq!(kept.tells(), [(How::Change, SeenOutcome::NotSeen), (How::Baseline, SEEN)]);
+    assert_eq!(kept.sees(&version(2), Occasion::Change).drift, None);
+}
+
+#[test]
 fn what_came_and_went_while_nobody_looked_is_not_lost() {
     let mut kept = Kept::installed();
     kept.promises("shop/b", &version(2));

@@ -40,7 +40,12 @@ pub fn promised(before: &RolloutRecordStatus, promise: Promise<'_>, now: Timesta
     let mut status = before.clone();
     let same =
         |entry: &RolloutEntry| entry.change.as_deref() == Some(promise.change) && entry.template == promise.template;
-    if status.entries.iter().any(same) {
+    if let Some(at) = status.entries.iter().position(same) {
+        let entry = &mut status.entries[at];
+        // Signed off anew, it is awaited again.
+        if entry.outcome == SeenOutcome::Unused {
+            (entry.outcome, entry.people) = (SeenOutcome::NotSeen, promise.people);
+        }
         return status;
     }
     let entry = RolloutEntry {
