@@ -219,6 +219,17 @@ fn from_warn_to_deny_what_runs_becomes_the_baseline_and_drift_does_not() {
 }
 
 #[test]
+fn what_comes_into_being_is_judged_as_a_creation() {
+    let warned = json!({"enforcement": {"creations": "Warn"}});
+    let mut kept = Kept::new().with(&warned);
+    assert_eq!(kept.sees(&version(1), Occasion::Change).drift, None);
+    assert_eq!((kept.tells()[0].0, kept.status.entries[0].would_refuse), (How::Unreviewed, true));
+    assert!(kept.sees(&version(2), Occasion::Change).drift.is_some());
+    kept.uid = uid(2);
+    assert_eq!(kept.sees(&version(3), Occasion::Change).drift, None);
+}
+
+#[test]
 fn what_drifted_is_adopted_by_a_change() {
     let mut kept = Kept::installed();
     assert!(kept.sees(&version(2), Occasion::Change).drift.is_some());

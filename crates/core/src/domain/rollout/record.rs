@@ -258,7 +258,10 @@ fn word(
     if standard {
         return Ok(bare(How::Standard));
     }
-    Ok(match (occasion, place.effective.rollouts) {
+    // What comes into being is judged as a creation, however often it was there before.
+    let created = before.seen.as_ref().is_none_or(|last| last.uid != seen.uid);
+    let mode = if created { place.effective.creations } else { place.effective.rollouts };
+    Ok(match (occasion, mode) {
         (Occasion::Baseline, _) => bare(How::Baseline),
         (Occasion::BecameProduction, _) | (Occasion::Change, Mode::Off) => bare(How::Unreviewed),
         (Occasion::Change, Mode::Deny) => bare(How::Unauthorised),
