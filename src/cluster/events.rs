@@ -51,13 +51,15 @@ impl Events {
         Self { client, instance: instance.unwrap_or_else(|| "foureyes-controller".to_owned()) }
     }
 
-    /// Says it about this version of a cluster-scoped object. What was already said about it is not said again.
+    /// Says it about this version of an object. What was already said about it is not said again.
     pub async fn tell<K>(&self, about: &K, told: Told<'_>) -> Result<(), CallError>
     where
         K: Resource<DynamicType = ()>,
     {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
-        apply::create(&api, &self.event(about, told), CALL).await?;
+        let event = self.event(about, told);
+        let api: Api<Event> =
+            Api::namespaced(self.client.clone(), event.metadata.namespace.as_deref().unwrap_or(NAMESPACE));
+        apply::create(&api, &event, CALL).await?;
         Ok(())
     }
 
@@ -73,7 +75,7 @@ impl Events {
         Event {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{}", prefix(&about.name_any()), &hex(&hash)[..16])),
-                namespace: Some(NAMESPACE.to_owned()),
+                namespace: Some(regarding.namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned())),
                 ..ObjectMeta::default()
             },
             type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),

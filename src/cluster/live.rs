@@ -4,7 +4,9 @@ use std::convert::identity;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use foureyes_core::api::{APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, SafetyPolicy, SignOff, is_name};
+use foureyes_core::api::{
+    APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff, is_name,
+};
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::policy::PolicySet;
@@ -12,12 +14,14 @@ use foureyes_core::seal::{KeyRing, PublicKey};
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim};
-use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, ObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::client::{CallError, with_deadline};
+use crate::manifests::names::STATE_CONFIG;
 use crate::metrics::Metrics;
 
 /// ConfigMap in which `foureyes keys` publishes the public keys.
@@ -123,6 +127,25 @@ impl Live {
         self.call("ChangeRequest", api.get_opt(name)).await
     }
 
+    /// Of all changes in a namespace what `keep` makes of them, one after another.
+    pub async fn changes<T>(
+        &self,
+        namespace: &str,
+        keep: impl Fn(ChangeRequest) -> Option<T>,
+    ) -> Result<Vec<T>, ReadError> {
+        if !is_name(namespace) {
+            return Ok(Vec::new());
+        }
+        let api: Api<ChangeRequest> = Api::namespaced(self.client.clone(), namespace);
+        Ok(self.list("ChangeRequests", &api, ListParams::default(), keep).await?.into_iter().flatten().collect())
+    }
+
+    /// The record of this name.
+    pub async fn record(&self, name: &str) -> Result<Option<RolloutRecord>, ReadError> {
+        let api: Api<RolloutRecord> = Api::all(self.client.clone());
+        self.call("RolloutRecord", api.get_opt(name)).await
+    }
+
     /// Every request, open or ended, about the object with this UID.
     pub async fn requests_about(&self, target_uid: &str) -> Result<Vec<DeletionRequest>, ReadError> {
         let api: Api<DeletionRequest> = Api::all(self.client.clone());
@@ -183,6 +206,20 @@ impl Live {
         self.call("Namespace", api.get_opt(name)).await
     }
 
+    /// Every namespace, reduced to what `keep` makes of its metadata.
+    pub async fn namespaces<T>(&self, keep: impl Fn(ObjectMeta) -> T) -> Result<Vec<T>, ReadError> {
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+        self.list("Namespaces", &api, ListParams::default(), |namespace| keep(namespace.metadata)).await
+    }
+
+    /// What the controller has noted about itself.
+    pub async fn state(&self) -> Result<ConfigMap, ReadError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own_namespace);
+        let map = self.call("ConfigMap foureyes-state", api.get_opt(STATE_CONFIG)).await?;
+        // Without it nobody could tell an installation from one whose notes were lost.
+        map.ok_or_else(|| ReadError::Malformed { what: "ConfigMap foureyes-state", why: "it is gone".to_owned() })
+    }
+
     /// The public keys that seals are proven with. Without any it is an error: "no seal holds" would be a conclusion.
     pub async fn key_ring(&self) -> Result<KeyRing, ReadError> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own_namespace);
@@ -219,7 +256,7 @@ impl Live {
     }
 
     /// Reads all pages, keeping of each object only what `keep` makes of it.
-    async fn list<K, T>(
+    pub(super) async fn list<K, T>(
         &self,
         what: &'static str,
         api: &Api<K>,

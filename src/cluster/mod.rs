@@ -10,6 +10,7 @@ pub mod live;
 pub mod secrets;
 pub mod status;
 pub mod watch;
+pub mod workloads;
 
 /// What the controller writes as, in `managedFields`.
 pub const FIELD_MANAGER: &str = "foureyes-controller";

@@ -120,9 +120,12 @@ where
         .filter_map(std::future::ready)
 }
 
-/// A watch that ends is the ordinary course of things; one that can't begin is not.
+/// A watch that ends is the ordinary course of things; one that can't begin is not, unless its kind is not served.
 fn report(kind: &str, error: &watcher::Error) {
     match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+            tracing::debug!(kind, "the kind is not served");
+        }
         watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_) => {
             tracing::debug!(kind, %error, "a watch ended and is begun anew");
         }
