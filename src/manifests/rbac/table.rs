@@ -110,6 +110,8 @@ const READ_APPS: Rule = Rule {
     verbs: READ,
     why: "to compare what runs with what would run",
 };
+/// What the controller reads workloads for.
+const RECORDS: &str = "to put on record what runs, and to see what became of a change";
 const READ_JOBS: Rule = Rule { group: "batch", resources: &["cronjobs"], ..READ_APPS };
 const READ_ARGO: Rule = Rule { group: "argoproj.io", resources: &["rollouts"], ..READ_APPS };
 
@@ -146,6 +148,23 @@ pub const ROLES: &[Role] = &[
         rules: &[
             READ_DATA,
             READ_KINDS,
+            Rule { why: RECORDS, ..READ_APPS },
+            Rule { why: RECORDS, ..READ_JOBS },
+            Rule { why: RECORDS, ..READ_ARGO },
+            Rule {
+                group: "",
+                resources: &["pods"],
+                names: &[],
+                verbs: &["get", "list"],
+                why: "to put on record which digest a tag turned out to be, and to see what became of a change",
+            },
+            Rule {
+                group: "apiextensions.k8s.io",
+                resources: &["customresourcedefinitions"],
+                names: DEFINITIONS,
+                verbs: &["get"],
+                why: "to see what became of a change of them",
+            },
             Rule {
                 group: GROUP,
                 resources: STATUSES,
