@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use foureyes_core::api::{Target, TargetKind};
+use foureyes_core::api::{Target, TargetKind, WorkloadIdentity};
 use foureyes_core::domain::policy::PolicySet;
 
+use super::changes::{ChangeKey, Changes};
 use super::queue::Queue;
 use super::requests::Requests;
 use crate::clock::Clock;
@@ -42,6 +43,7 @@ pub struct Shared {
     /// Where keys are put.
     pub queues: Queues,
     requests: Mutex<Requests>,
+    changes: Mutex<Changes>,
     started: AtomicBool,
 }
 
@@ -58,6 +60,7 @@ impl Shared {
             policies: ArcSwap::default(),
             queues,
             requests: Mutex::default(),
+            changes: Mutex::default(),
             started: AtomicBool::new(false),
         }
     }
@@ -65,6 +68,11 @@ impl Shared {
     /// The requests; a panic elsewhere leaves the maps whole, so a poisoned lock is read on.
     pub fn requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The changes, as with requests.
+    pub fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the first start is over.
@@ -83,6 +91,10 @@ impl Shared {
         for name in open {
             self.queues.deletion_requests.soon(name);
         }
+        let open = self.changes().open();
+        for key in open {
+            self.queues.change_requests.soon(key);
+        }
     }
 }
 
@@ -91,6 +103,12 @@ impl Shared {
 pub struct Queues {
     /// Names of DeletionRequests.
     pub deletion_requests: Queue<Box<str>>,
+    /// Changes, by name.
+    pub change_requests: Queue<ChangeKey>,
+    /// Workloads, whose records are kept.
+    pub rollout_records: Queue<WorkloadIdentity>,
+    /// All namespaces at once.
+    pub regimes: Queue<Everywhere>,
     /// Objects that carry an approval.
     pub approvals: Queue<ObjectKey>,
     /// Names of namespaces that are going.
@@ -99,6 +117,16 @@ pub struct Queues {
     pub sign_offs: Queue<Box<str>>,
     /// Names of policies.
     pub safety_policies: Queue<Box<str>>,
+}
+
+/// The one key of what is looked at as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Everywhere;
+
+impl fmt::Display for Everywhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("everywhere")
+    }
 }
 
 /// A claim or a namespace, by name.

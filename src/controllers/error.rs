@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foureyes_core::digest::DigestError;
 use foureyes_core::domain::inventory::InventoryError;
 use foureyes_core::domain::lifecycle::LifecycleError;
 use foureyes_core::domain::policy::Undecodable;
@@ -35,6 +36,12 @@ pub enum ReconcileError {
     /// A request can't be opened: others hold every name that it could have.
     #[error("every name for a request to delete {0} is taken by a request that somebody else made")]
     NamesTaken(String),
+    /// What a change or a record is about has no digest.
+    #[error(transparent)]
+    Digest(DigestError),
+    /// Somebody else was faster, or there was more to do than there was time: the next attempt goes on from there.
+    #[error("{0} was overtaken")]
+    Overtaken(&'static str),
     /// It took too long as a whole.
     #[error("not done within {0:?}")]
     Deadline(Duration),
@@ -55,7 +62,8 @@ impl ReconcileError {
             Self::Read(error) => error.class(),
             Self::Write { source, .. } => source.class(),
             Self::Policy(_) => "policy",
-            Self::Decide(_) | Self::Inventory(_) => "undecidable",
+            Self::Decide(_) | Self::Inventory(_) | Self::Digest(_) => "undecidable",
+            Self::Overtaken(_) => "conflict",
             Self::NamesTaken(_) => "names_taken",
             Self::Deadline(_) => "deadline",
             Self::Panic => "panic",
@@ -64,6 +72,11 @@ impl ReconcileError {
 
     /// Somebody else wrote first: nothing is wrong.
     pub fn is_ordinary(&self) -> bool {
-        matches!(self, Self::Write { source, .. } if source.is_conflict())
+        self.class() == "conflict"
+    }
+
+    /// Another attempt at the same object would come to the same.
+    pub fn is_for_good(&self) -> bool {
+        ["undecidable", "invalid", "malformed"].contains(&self.class())
     }
 }

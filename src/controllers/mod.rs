@@ -3,6 +3,8 @@
 
 mod approvals;
 pub mod certificates;
+mod change_requests;
+mod changes;
 mod context;
 mod deletion_requests;
 mod error;
@@ -10,7 +12,9 @@ mod install;
 mod leftovers;
 mod opening;
 mod queue;
+mod regimes;
 mod requests;
+mod rollout_records;
 mod safety_policies;
 mod sign_offs;
 mod watches;
@@ -31,11 +35,14 @@ use self::error::ReconcileError;
 use self::queue::{Keys, Next, Worker, queue};
 use crate::cluster::events::Events;
 use crate::cluster::live::Live;
+use crate::cluster::workloads;
 use crate::server::controller::Parts;
 use crate::server::readiness::Condition;
 
 /// Requests reconciled at a time.
 const REQUESTS_AT_ONCE: usize = 8;
+/// Workloads looked at at a time.
+const RECORDS_AT_ONCE: usize = 4;
 /// Other keys reconciled at a time, of each kind.
 const OTHERS_AT_ONCE: usize = 2;
 
@@ -46,29 +53,49 @@ pub async fn run(parts: Parts) {
     let metrics = parts.metrics;
     let live = Live::new(parts.client.clone(), parts.namespace.clone(), CALL, metrics.clone());
     let (deletion_requests, request_keys) = queue();
+    let (change_requests, change_keys) = queue();
+    let (rollout_records, workload_keys) = queue();
+    let (regimes, regime_keys) = queue();
     let (approvals, approval_keys) = queue();
     let (leftovers, leftover_keys) = queue();
     let (sign_offs, sign_off_keys) = queue();
     let (safety_policies, policy_keys) = queue();
-    let queues = Queues { deletion_requests, approvals, leftovers, sign_offs, safety_policies };
+    let queues = Queues {
+        deletion_requests,
+        change_requests,
+        rollout_records,
+        regimes,
+        approvals,
+        leftovers,
+        sign_offs,
+        safety_policies,
+    };
     let events = Events::new(parts.client);
     let context: Context = Arc::new(Shared::new(live, events, parts.clock, metrics.clone(), parts.namespace, queues));
 
     let requests_read = Latch::new(parts.readiness.condition("requests read"));
+    let changes_read = Latch::new(parts.readiness.condition("changes read"));
     let policies_read = Latch::new(parts.readiness.condition("policies read"));
     let mut watches = JoinSet::new();
     watches.spawn(watches::requests(context.clone(), requests_read.clone()));
+    watches.spawn(watches::changes(context.clone(), changes_read.clone()));
     watches.spawn(watches::policies(context.clone(), policies_read.clone()));
     watches.spawn(watches::sign_offs(context.clone()));
     watches.spawn(watches::claims(context.clone()));
     watches.spawn(watches::namespaces(context.clone()));
     watches.spawn(watches::keys(context.clone()));
+    for kind in workloads::recorded() {
+        watches.spawn(watches::workloads(context.clone(), kind));
+    }
 
     let first_start = install::run(context.clone(), parts.readiness.condition("first start"), shutdown.clone());
-    let start = Start { context, read: [requests_read, policies_read], shutdown };
+    let start = Start { context, read: [requests_read, changes_read, policies_read], shutdown };
     tokio::join!(
         first_start,
         start.worker("deletion_requests", REQUESTS_AT_ONCE, request_keys, deletion_requests::reconcile),
+        start.worker("change_requests", REQUESTS_AT_ONCE, change_keys, change_requests::reconcile),
+        start.worker("rollout_records", RECORDS_AT_ONCE, workload_keys, rollout_records::reconcile),
+        start.worker("regimes", 1, regime_keys, regimes::reconcile),
         start.worker("approvals", OTHERS_AT_ONCE, approval_keys, approvals::reconcile),
         start.worker("leftovers", OTHERS_AT_ONCE, leftover_keys, leftovers::reconcile),
         start.worker("sign_offs", OTHERS_AT_ONCE, sign_off_keys, sign_offs::reconcile),
@@ -81,7 +108,7 @@ pub async fn run(parts: Parts) {
 struct Start {
     context: Context,
     /// What must have been read before anything is reconciled.
-    read: [Latch; 2],
+    read: [Latch; 3],
     shutdown: CancellationToken,
 }
 

@@ -20,7 +20,7 @@ const YOUNG: SignedDuration = SignedDuration::from_secs(60);
 
 /// Reconciles the sign-offs about the request with this UID.
 pub async fn reconcile(context: Context, subject: Box<str>) -> Result<Next, ReconcileError> {
-    if context.requests().exists(&subject) {
+    if context.requests().exists(&subject) || context.changes().exists(&subject) {
         return Ok(Next::Wait);
     }
     let api: Api<SignOff> = Api::all(context.live.client().clone());

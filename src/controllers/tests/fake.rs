@@ -13,6 +13,20 @@ use tower::service_fn;
 
 use super::sealing::Stamp;
 
+/// What can be listed; of other plurals nothing is known.
+const LISTED: [&str; 10] = [
+    "changerequests",
+    "cronjobs",
+    "daemonsets",
+    "deletionrequests",
+    "deployments",
+    "namespaces",
+    "persistentvolumeclaims",
+    "pods",
+    "signoffs",
+    "statefulsets",
+];
+
 /// What one call is answered with instead.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
@@ -127,13 +141,17 @@ impl State {
         if let Some(object) = self.objects.get(path) {
             return (200, object.clone());
         }
-        let plural = path.rsplit('/').next().unwrap_or_default();
-        if !["deletionrequests", "signoffs", "persistentvolumeclaims"].contains(&plural) {
+        let (base, plural) = path.rsplit_once('/').unwrap_or_default();
+        if !LISTED.contains(&plural) {
             return status(404);
         }
         let uid = query.split_once(".uid%3D").map(|(_, rest)| rest.split('&').next().unwrap_or_default());
-        let of = format!("{path}/");
-        let items = self.objects.iter().filter(|(path, _)| path.starts_with(&of)).map(|(_, object)| object);
+        let is_listed = |other: &str| {
+            let Some((of, _)) = other.rsplit_once('/') else { return false };
+            let everywhere = of.strip_prefix(base).and_then(|rest| rest.strip_prefix("/namespaces/"));
+            of == path || everywhere.and_then(|rest| rest.split_once('/')).is_some_and(|(_, of)| of == plural)
+        };
+        let items = self.objects.iter().filter(|(path, _)| is_listed(path)).map(|(_, object)| object);
         let selected = items.filter(|object| {
             let subject = object.pointer("/spec/subject/uid").or_else(|| object.pointer("/spec/target/uid"));
             uid.is_none_or(|uid| subject.and_then(Value::as_str) == Some(uid))
@@ -161,8 +179,11 @@ impl State {
                 if !read.is_null() && *read != object["metadata"]["resourceVersion"] {
                     return status(409);
                 }
-                for part in ["status", "data"].into_iter().filter(|part| !body[part].is_null()) {
-                    object[part] = body[part].clone();
+                if !body["status"].is_null() {
+                    object["status"] = body["status"].clone();
+                }
+                for (key, value) in body["data"].as_object().into_iter().flatten() {
+                    object["data"][key] = value.clone();
                 }
                 object["metadata"]["resourceVersion"] = version.into();
                 (200, object.clone())

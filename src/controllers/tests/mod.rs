@@ -4,6 +4,8 @@
 mod fake;
 mod faults;
 mod flows;
+mod rollout_faults;
+mod rollouts;
 mod sealing;
 
 use std::sync::Arc;
@@ -47,10 +49,19 @@ fn cluster() -> Fake {
 
 /// A process that has just started: it knows nothing.
 fn process(fake: &Fake) -> Context {
+    let context = process_before_the_first_start(fake);
+    context.set_started();
+    context
+}
+
+fn process_before_the_first_start(fake: &Fake) -> Context {
     let live = Live::new(fake.client(), "foureyes-system", Duration::from_secs(3), Metrics::new(None));
     let events = Events::new(fake.client());
     let queues = Queues {
         deletion_requests: queue().0,
+        change_requests: queue().0,
+        rollout_records: queue().0,
+        regimes: queue().0,
         approvals: queue().0,
         leftovers: queue().0,
         sign_offs: queue().0,
@@ -58,7 +69,6 @@ fn process(fake: &Fake) -> Context {
     };
     let clock = Clock::standing_at(now());
     let shared = Shared::new(live, events, clock, Metrics::new(None), "foureyes-system".to_owned(), queues);
-    shared.set_started();
     Arc::new(shared)
 }
 
@@ -83,7 +93,10 @@ fn alice_asks(fake: &Fake) {
 fn says(fake: &Fake, author: &str, says: Says) {
     let digest = phase_of(fake, "/status/subjectDigest");
     let kind = "DeletionRequest".to_owned();
-    let subject = Subject { kind, namespace: None, name: "one".to_owned(), uid: uid("one") };
+    says_about(fake, author, says, Subject { kind, namespace: None, name: "one".to_owned(), uid: uid("one") }, digest);
+}
+
+fn says_about(fake: &Fake, author: &str, says: Says, subject: Subject, digest: String) {
     let spec = SignOffSpec {
         subject,
         says,

@@ -1,7 +1,7 @@
 //! What the webhook does to what is created, with the real key and the real seals.
 
-use foureyes_core::api::{Author, DeletionRequest, Requester, SignOff, SignOffSpec};
-use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, stated};
+use foureyes_core::api::{Author, ChangeRequest, DeletionRequest, Requester, SignOff, SignOffSpec};
+use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, sealed_name, stated};
 use foureyes_core::seal::SigningKey;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -31,10 +31,14 @@ impl Stamp {
 
     /// As stored: with a UID, a time, and the sealed requester on requests, which the controller is.
     pub fn stamped(&self, mut object: Value) -> Value {
+        let author = "system:serviceaccount:foureyes-system:foureyes-controller";
         if object["kind"] == "DeletionRequest" {
             let request = serde_json::from_value(object.clone()).unwrap();
-            let author = "system:serviceaccount:foureyes-system:foureyes-controller";
             object = serde_json::to_value(self.requested(request, author)).unwrap();
+        }
+        if object["kind"] == "ChangeRequest" {
+            let request = serde_json::from_value(object.clone()).unwrap();
+            object = serde_json::to_value(self.change_requested(request, author)).unwrap();
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         object["metadata"]["uid"] = uid(name).into();
@@ -50,6 +54,17 @@ impl Stamp {
         request.metadata.creation_timestamp = Some(self.at());
         let author = person(author);
         let seal = seal_requester(&self.key, CLUSTER, &name, &request.spec, &author, &self.at()).unwrap();
+        request.spec.requester = Some(Requester { author, at: self.at(), seal: Some(seal) });
+        request
+    }
+
+    pub fn change_requested(&self, mut request: ChangeRequest, author: &str) -> ChangeRequest {
+        let name = request.metadata.name.clone().unwrap();
+        request.metadata.uid = Some(uid(&name));
+        request.metadata.generation = Some(1);
+        request.metadata.creation_timestamp = Some(self.at());
+        let (author, sealed) = (person(author), sealed_name(request.metadata.namespace.as_deref(), &name));
+        let seal = seal_requester(&self.key, CLUSTER, &sealed, &request.spec, &author, &self.at()).unwrap();
         request.spec.requester = Some(Requester { author, at: self.at(), seal: Some(seal) });
         request
     }

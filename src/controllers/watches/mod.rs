@@ -1,12 +1,17 @@
 //! What is watched, and whom each change concerns. Watches only say that something happened: what is decided from is
 //! read live.
 
+mod changes;
+
+pub use changes::{changes, workloads};
+
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foureyes_core::api::{APPROVED_BY_RECORD, DeletionRequest, SafetyPolicy, SignOff, TargetKind};
+use foureyes_core::api::{APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, SafetyPolicy, SignOff, TargetKind};
+use foureyes_core::domain::request::Request as _;
 use foureyes_core::index::{PolicyEntry, policy_entry, policy_set};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim};
@@ -14,12 +19,13 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 
-use super::Latch;
-use super::context::{Context, ObjectKey, Shared};
-use super::requests::Known;
-use super::sign_offs;
 use crate::cluster::live::KEYS;
 use crate::cluster::watch::{Seen, watch, watch_untyped};
+use crate::controllers::Latch;
+use crate::controllers::changes::ChangeKey;
+use crate::controllers::context::{Context, Everywhere, ObjectKey, Shared};
+use crate::controllers::requests::Known;
+use crate::controllers::sign_offs;
 
 /// Claims come and go together; a request about their whole namespace is looked at once for all of them.
 const GATHER: Duration = Duration::from_millis(500);
@@ -57,7 +63,9 @@ pub async fn sign_offs(context: Context) {
     let api: Api<DynamicObject> = untyped::<SignOff>(context.live.client());
     let subject = |sign_off: SignOff| {
         let subject = sign_off.spec.subject;
-        (Box::<str>::from(subject.name), Box::<str>::from(subject.uid))
+        let of_change = subject.kind == ChangeRequest::KIND;
+        let namespace = subject.namespace.filter(|_| of_change);
+        (namespace.map(Box::<str>::from), Box::<str>::from(subject.name), Box::<str>::from(subject.uid))
     };
     let mut seen = pin!(watch_untyped(api, "SignOff", subject));
     while let Some(seen) = seen.next().await {
@@ -65,11 +73,14 @@ pub async fn sign_offs(context: Context) {
             Seen::Applied(subject) | Seen::Gone(subject) => vec![subject],
             Seen::All(subjects) => subjects,
         };
-        for (name, uid) in subjects {
-            if !context.requests().exists(&uid) {
+        for (namespace, name, uid) in subjects {
+            if !context.requests().exists(&uid) && !context.changes().exists(&uid) {
                 context.queues.sign_offs.within(uid, sign_offs::GRACE);
             }
-            context.queues.deletion_requests.soon(name);
+            match namespace {
+                Some(namespace) => context.queues.change_requests.soon(ChangeKey { namespace, name }),
+                None => context.queues.deletion_requests.soon(name),
+            }
         }
     }
 }
@@ -136,6 +147,7 @@ pub async fn namespaces(context: Context) {
                 let matter = |namespace: &ObjectSeen| namespace.annotated || namespace.going;
                 namespaces.into_iter().filter(matter).for_each(|namespace| namespace_changed(&context, namespace));
                 context.look_at_all_requests();
+                context.queues.regimes.soon(Everywhere);
             }
         }
     }
@@ -146,6 +158,11 @@ fn namespace_changed(context: &Shared, namespace: ObjectSeen) {
     for name in within {
         context.queues.deletion_requests.soon(name);
     }
+    let changes = context.changes().within(&namespace.key.name);
+    for key in changes {
+        context.queues.change_requests.soon(key);
+    }
+    context.queues.regimes.within(Everywhere, GATHER);
     if namespace.going {
         context.queues.leftovers.soon(namespace.key.name.clone());
     }
@@ -183,6 +200,7 @@ pub async fn policies(context: Context, read: Latch) {
         if **context.policies.load() != set {
             context.policies.store(Arc::new(set));
             context.look_at_all_requests();
+            context.queues.regimes.soon(Everywhere);
         }
         read.happens();
     }
