@@ -11,6 +11,7 @@ mod exempt;
 mod identity;
 mod keys;
 mod leftovers;
+mod records;
 mod scope;
 mod sign_offs;
 mod spellings;
