@@ -9,8 +9,8 @@ use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::index::Candidate;
 use foureyes_core::reason::Code;
-
 use futures::future::{join, try_join};
 
 use super::Scene;
@@ -47,13 +47,25 @@ async fn governed_claim(
     if roots.is_empty() && own.is_empty() {
         return Err(nothing_known(claim, target, &scene.index.inventory_of_claim(claim)));
     }
+    // Boxed, because most reviews end before this.
+    Box::pin(confirmed_claim(scene, claim, target, effective, (&roots, &own))).await
+}
+
+/// `candidates` are the requests about the namespace and those about the claim.
+async fn confirmed_claim(
+    scene: &Scene<'_>,
+    claim: &Claim,
+    target: &Target,
+    effective: &Effective,
+    (roots, own): (&[Candidate], &[Candidate]),
+) -> Result<Proof, Refusal> {
     let confirmation = confirmation(scene, effective);
     let inventory = async { scene.live.inventory_of_claim(claim).await.map_err(|error| unread(&error)) };
     let mut refused_in_cascade = None;
     let (inventory, asking) = if roots.is_empty() {
-        try_join(inventory, Asking::begin(scene.live, &own)).await?
+        try_join(inventory, Asking::begin(scene.live, own)).await?
     } else {
-        let (inventory, root) = join(inventory, Root::read(scene.live, &roots, &claim.namespace)).await;
+        let (inventory, root) = join(inventory, Root::read(scene.live, roots, &claim.namespace)).await;
         let inventory = inventory?;
         let cascade = match root {
             Ok(root) => confirmation.cascade(root, claim, &inventory).await,
@@ -63,7 +75,7 @@ async fn governed_claim(
             Ok(proof) => return Ok(proof),
             Err(refusal) => refused_in_cascade = refusal,
         }
-        (inventory, Asking::begin(scene.live, &own).await?)
+        (inventory, Asking::begin(scene.live, own).await?)
     };
     let record = claim.approval_record.as_deref();
     match confirmation.deletion(asking, target, record, &inventory, scene.author()).await {

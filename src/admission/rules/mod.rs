@@ -60,17 +60,18 @@ impl Scene<'_> {
 pub async fn judge(scene: &Scene<'_>) -> Verdict {
     let request = scene.request;
     let subresource = request.sub_resource.as_deref().unwrap_or_default();
+    // Boxed, because every review would carry the state of all their live reads about.
     match (&*request.resource.group, &*request.resource.resource, subresource, request.operation) {
         ("", "persistentvolumeclaims", "", Operation::Delete) => deletions::of_claim(scene).await,
-        ("", "namespaces", "", Operation::Delete) => deletions::of_namespace(scene).await,
-        ("", "persistentvolumeclaims", "" | "status", Operation::Update) => claims::updated(scene).await,
-        ("", "namespaces", "" | "status" | "finalize", Operation::Update) => namespaces::updated(scene).await,
-        (GROUP, "deletionrequests", "", Operation::Create) => requests::created(scene).await,
+        ("", "namespaces", "", Operation::Delete) => Box::pin(deletions::of_namespace(scene)).await,
+        ("", "persistentvolumeclaims", "" | "status", Operation::Update) => Box::pin(claims::updated(scene)).await,
+        ("", "namespaces", "" | "status" | "finalize", Operation::Update) => Box::pin(namespaces::updated(scene)).await,
+        (GROUP, "deletionrequests", "", Operation::Create) => Box::pin(requests::created(scene)).await,
         (GROUP, "deletionrequests", "", Operation::Update) => requests::updated(scene, "DeletionRequest"),
-        (GROUP, "deletionrequests", "", Operation::Delete) => requests::deleted(scene).await,
-        (GROUP, "signoffs", "", Operation::Create) => sign_offs::created(scene).await,
+        (GROUP, "deletionrequests", "", Operation::Delete) => Box::pin(requests::deleted(scene)).await,
+        (GROUP, "signoffs", "", Operation::Create) => Box::pin(sign_offs::created(scene)).await,
         (GROUP, "signoffs", "", Operation::Update) => requests::updated(scene, "SignOff"),
-        (GROUP, "signoffs", "", Operation::Delete) => sign_offs::deleted(scene).await,
+        (GROUP, "signoffs", "", Operation::Delete) => Box::pin(sign_offs::deleted(scene)).await,
         (GROUP, "safetypolicies", "", _) => policies::written(scene),
         ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Update | Operation::Delete) => {
             definitions::changed(scene)
