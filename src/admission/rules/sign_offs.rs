@@ -1,7 +1,12 @@
 //! SignOffs: who may say what, and who may take it back.
 
+use foureyes_core::api::{Says, SignOff};
 use foureyes_core::domain::judgement::Right;
-use foureyes_core::domain::speaking::{Speaker, said_while_going, sign_off_created, sign_off_deleted, usable};
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::speaking::{
+    Speaker, not_said_before, said_while_going, sign_off_created, sign_off_deleted, usable,
+};
+use foureyes_core::seal::KeyRing;
 
 use super::{Scene, requests};
 use crate::admission::confirm::unread;
@@ -34,10 +39,20 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     };
     let identities = &scene.index.policies().floor().identities;
     let proof = sign_off_created(&speaker, &sign_off, subject.as_ref(), identities, &ring, scene.now)?;
+    unsaid(scene, &sign_off, &ring).await?;
     match &subject {
         Some(request) if requests::is_going(scene, &request.spec.target).await? => Err(said_while_going(&sign_off)),
         _ => Ok(proof.into()),
     }
+}
+
+/// Nobody approves twice what they have approved.
+async fn unsaid(scene: &Scene<'_>, sign_off: &SignOff, ring: &KeyRing) -> Result<(), Refusal> {
+    if sign_off.spec.says != Says::Approve {
+        return Ok(());
+    }
+    let said = scene.live.sign_offs(&sign_off.spec.subject.uid).await.map_err(|error| unread(&error))?;
+    not_said_before(sign_off, &said, ring)
 }
 
 pub async fn deleted(scene: &Scene<'_>) -> Verdict {

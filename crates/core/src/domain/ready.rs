@@ -69,6 +69,11 @@ pub fn statements(uid: &str) -> String {
     )
 }
 
+/// Withdraws a sign-off.
+pub fn withdraw(sign_off: &str) -> String {
+    format!("kubectl delete signoff {}", word(sign_off))
+}
+
 /// Shows the UID of a target.
 pub fn see_uid(target: &Target) -> String {
     let object = match &target.namespace {

@@ -9,7 +9,9 @@ use crate::domain::lifecycle::TargetState;
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
-use crate::domain::statement::{ApprovalRecord, prove_requester, prove_requester_content, prove_sign_off_content};
+use crate::domain::statement::{
+    ApprovalRecord, prove_requester, prove_requester_content, prove_sign_off, prove_sign_off_content,
+};
 use crate::reason::Code;
 use crate::seal::{KeyRing, SEAL_SKEW};
 
@@ -147,6 +149,28 @@ pub fn said_while_going(sign_off: &SignOff) -> Refusal {
     let name = &sign_off.spec.subject.name;
     let sentence = format!("{} on {name} was not written: the deletion has begun", sign_off.spec.says.as_str());
     Refusal::new(Code::RequestInUse, sentence).next("See how it stands with:", ready::show(name))
+}
+
+/// An approval counts once for each person: a second one would not count, and withdrawing it would withdraw nothing.
+/// `said` are the statements about its subject, read live; `sign_off` names the current content.
+pub fn not_said_before(sign_off: &SignOff, said: &[SignOff], ring: &KeyRing) -> Result<(), Refusal> {
+    let spec = &sign_off.spec;
+    let Some(author) = spec.author.as_ref().filter(|_| spec.says == Says::Approve) else { return Ok(()) };
+    let counts = |other: &&SignOff| {
+        other.spec.says == Says::Approve
+            && other.spec.subject == spec.subject
+            && other.spec.digest == spec.digest
+            && other.metadata.deletion_timestamp.is_none()
+    };
+    let by_them = |other: &SignOff| {
+        let (by, _) = prove_sign_off(ring, other).ok()?;
+        same_person(by, author).then(|| (by.username.clone(), other.metadata.name.clone().unwrap_or_default()))
+    };
+    let Some((by, name)) = said.iter().filter(counts).find_map(by_them) else { return Ok(()) };
+    let sentence =
+        format!("Approve on {} was not written: {by} has approved it already by sign-off {name}", spec.subject.name);
+    Err(Refusal::new(Code::AlreadySaid, sentence)
+        .next("Its author can withdraw that one with:", ready::withdraw(&name)))
 }
 
 fn said(

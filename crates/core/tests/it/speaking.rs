@@ -6,8 +6,8 @@ use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::speaking::{
-    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, request_created, request_deleted,
-    sign_off_created, sign_off_deleted,
+    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, not_said_before, request_created,
+    request_deleted, sign_off_created, sign_off_deleted,
 };
 use foureyes_core::domain::statement::ApprovalRecord;
 use rstest::rstest;
@@ -248,6 +248,49 @@ fn the_refusal_of_a_stale_digest_shows_the_current_line() {
     let refusal = sign_off_created(&bob.speaker(), &made, Some(&scene.request), &Identities::default(), ring(), at(10))
         .unwrap_err();
     assert_eq!(refusal.next.unwrap().command, status.sign_off_command.unwrap());
+}
+
+/// Whether bob's approval is taken, after what was said before: by whom, and what became of it.
+fn approving_after(author: &Author, change: impl FnOnce(&mut Scene)) -> Result<(), Refusal> {
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.reconciled(TargetState::Live, 1);
+    scene.approves(author, 5);
+    change(&mut scene);
+    let digest = scene.digest();
+    let mut made = sign_off("so-9", subject_of(&scene.request), Says::Approve, Some(&digest), &named("bob"), 10);
+    made.metadata.creation_timestamp = None;
+    not_said_before(&made, &scene.sign_offs, ring())
+}
+
+#[test]
+fn nobody_approves_twice_what_they_have_approved() {
+    for alias in [named("bob"), named("BOB"), with_email("b-4711", "bob")] {
+        let refusal = approving_after(&alias, |_| {}).unwrap_err();
+        assert_eq!(refusal.code.as_str(), "AlreadySaid");
+        let by = &alias.username;
+        let sentence = format!("Approve on del-1 was not written: {by} has approved it already by sign-off so-0-5");
+        assert_eq!(refusal.sentence, sentence);
+        assert_eq!(refusal.next.unwrap().command, "kubectl delete signoff so-0-5");
+    }
+    // What counts for nothing, or not as an approval of this content, stands in nobody's way.
+    let bob = named("bob");
+    assert!(approving_after(&named("carol"), |_| {}).is_ok());
+    assert!(approving_after(&bob, |scene| scene.live = crate::support::inventory([1, 2])).is_ok());
+    assert!(approving_after(&bob, |scene| scene.sign_offs[0].spec.seal = None).is_ok());
+    let deleted = Some(crate::support::time(6));
+    assert!(approving_after(&bob, |scene| scene.sign_offs[0].metadata.deletion_timestamp = deleted).is_ok());
+    assert!(approving_after(&bob, |scene| scene.sign_offs[0].spec.subject.uid = uid(7)).is_ok());
+    for says in [Says::Hold, Says::Reject] {
+        let said = |scene: &mut Scene| {
+            scene.sign_offs.clear();
+            scene.says(&named("bob"), says, 5);
+        };
+        assert!(approving_after(&bob, said).is_ok());
+    }
+    // Only an approval can be said too often.
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.says(&bob, Says::Hold, 5);
+    assert!(not_said_before(&scene.sign_offs[0].clone(), &scene.sign_offs, ring()).is_ok());
 }
 
 /// Whether `who` may delete what `author` said, about a request in this phase.
