@@ -93,7 +93,10 @@ fn another_name_a_stale_digest_or_a_record_by_hand_is_refused_in_every_spelling(
     let only_record = json!({"metadata": {"annotations": {RECORD: forged}}});
     let refused = [
         (me("alice"), value(&format!("bob@{digest}")), "IdentityForged"),
-        (me("alice"), value("bob"), "IdentityForged"),
+        (me("alice"), value("bob"), "DigestStale"),
+        (me("bob"), value("me"), "DigestStale"),
+        (me("bob"), value("yes"), "DigestStale"),
+        (me("eve"), value("yes"), "RightMissing"),
         (me("alice"), value("me@000000000000"), "DigestStale"),
         (me("alice"), value("me@"), "DigestStale"),
         (me("alice"), with_record.clone(), "IdentityForged"),

@@ -346,6 +346,14 @@ pub fn annotated(
     ring: &KeyRing,
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
+    let what = format!("the approval on {}", target.text());
+    if after.value.is_some_and(|value| !names_digest(value)) {
+        may_annotate(speaker, target, identities, &what)?;
+        let short = crate::digest::short(current_digest);
+        let sentence = format!("{what} was not written: it names no digest: write me@{short}");
+        return Err(Refusal::new(Code::DigestStale, sentence)
+            .next("When you have looked, approve with:", ready::annotate(target, short)));
+    }
     let (Some(value), Some(text)) = (after.value, after.record) else {
         return if after.record.is_none() && after.value.is_none() {
             Ok(Proof(Kind::Own))
@@ -354,7 +362,6 @@ pub fn annotated(
         };
     };
     usable(speaker.author)?;
-    let what = format!("the approval on {}", target.text());
     let record: ApprovalRecord = serde_json::from_str(text).map_err(|_| forged(&what))?;
     let sealed = if speaker.dry_run {
         record.seal.is_none() && record.uid == target.uid
@@ -365,18 +372,7 @@ pub fn annotated(
     if record.author != *speaker.author || !written_now(record.at.0, now) || !sealed || value != stated {
         return Err(forged(&what));
     }
-    person(speaker.author, identities, &what)?;
-    if !speaker.may_approve {
-        let namespace = target.rights_namespace();
-        return Err(Refusal::new(
-            Code::RightMissing,
-            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
-        )
-        .next(
-            "Somebody who may bind roles can change that with:",
-            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
-        ));
-    }
+    may_annotate(speaker, target, identities, &what)?;
     let short = crate::digest::short(current_digest);
     if record.digest != short || short.is_empty() {
         return Err(Refusal::new(
@@ -389,4 +385,27 @@ pub fn annotated(
         .next("When you have looked, approve with:", ready::annotate(target, short)));
     }
     Ok(Proof(Kind::Own))
+}
+
+/// Whether an annotation's value names a digest at all, right or wrong: `WHO@DIGEST`.
+fn names_digest(value: &str) -> bool {
+    let digest = value.rsplit_once('@').map_or("", |(_, digest)| digest);
+    !digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn may_annotate(speaker: &Speaker<'_>, target: &Target, identities: &Identities, what: &str) -> Result<(), Refusal> {
+    usable(speaker.author)?;
+    person(speaker.author, identities, what)?;
+    if !speaker.may_approve {
+        let namespace = target.rights_namespace();
+        return Err(Refusal::new(
+            Code::RightMissing,
+            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
+        )
+        .next(
+            "Somebody who may bind roles can change that with:",
+            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
+        ));
+    }
+    Ok(())
 }

@@ -432,6 +432,18 @@ fn who_may_approve_by_annotation(#[case] kind: TargetKind) {
         *made = Some(record(&named("bob"), 10, &object, "0123456789ab"));
     };
     assert_eq!(annotating(kind, stale), "DigestStale");
+    // Without a digest there is nothing to look at; whoever may not approve is told that first.
+    for bare in ["me", "yes", "bob", "", "me@", "bob@example.org"] {
+        let wrote = |value: &mut Option<String>, made: &mut Option<ApprovalRecord>| {
+            (*value, *made) = (Some(bare.to_owned()), None);
+        };
+        assert_eq!(annotating(kind, |_, value, made| wrote(value, made)), "DigestStale", "{bare}");
+        let without = |known: &mut Knowledge, value: &mut _, made: &mut _| {
+            known.may_approve = false;
+            wrote(value, made);
+        };
+        assert_eq!(annotating(kind, without), "RightMissing", "{bare}");
+    }
     // On dry-run it carries no seal.
     assert_eq!(annotating(kind, |known, _, _| known.dry_run = true), "IdentityForged");
     assert_eq!(annotating(kind, |known, _, made| (known.dry_run, made.as_mut().unwrap().seal) = (true, None)), "ok");
