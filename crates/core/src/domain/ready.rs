@@ -61,6 +61,14 @@ pub fn show(request: &str) -> String {
     format!("kubectl get deletionrequest {} -o yaml", word(request))
 }
 
+/// Shows the requests about a target, by its UID, each with the line that signs it off.
+pub fn requests(target_uid: &str) -> String {
+    format!(
+        "kubectl get deletionrequests --field-selector spec.target.uid={} -o custom-columns=NAME:.metadata.name,PHASE:.status.phase,SIGN-OFF:.status.signOffCommand",
+        word(target_uid)
+    )
+}
+
 /// Shows what was said about a request, by its UID.
 pub fn statements(uid: &str) -> String {
     format!(

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Author, DeletionRequest, Identities, Phase, Says, SignOff, Target};
 use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
+use crate::domain::judgement::ANNOTATION;
 use crate::domain::lifecycle::TargetState;
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
@@ -385,6 +386,42 @@ pub fn annotated(
         .next("When you have looked, approve with:", ready::annotate(target, short)));
     }
     Ok(Proof(Kind::Own))
+}
+
+/// An approval by annotation takes the place of the one before, which must not be lost silently: `before` is the record
+/// as it was. Its author may write anew, and so may anybody once it is about other content.
+pub fn annotated_over(
+    author: &Author,
+    target: &Target,
+    before: Option<&str>,
+    current_digest: &str,
+    ring: &KeyRing,
+) -> Result<(), Refusal> {
+    let proven = before.and_then(|text| ApprovalRecord::prove(ring, text, &target.uid).ok());
+    let current = |record: &ApprovalRecord| record.digest == crate::digest::short(current_digest);
+    let Some(by) = proven.filter(current).map(|record| record.author) else { return Ok(()) };
+    if same_person(&by, author) {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the approval on {} was not written: {} has approved by annotation already, and there is room for one; a second person signs off the request",
+        target.text(),
+        by.username
+    );
+    let ended = "If that request has ended, remove the annotation first: that withdraws the approval it stands for.";
+    Err(Refusal::new(Code::AlreadySaid, sentence).detail(ended).next(
+        "The request, with the line that signs it off in its status, is found with:",
+        ready::requests(&target.uid),
+    ))
+}
+
+/// The line that signs a request off in which an approval by annotation counts already.
+pub fn sign_off_beside(request: &DeletionRequest) -> Option<String> {
+    let status = request.status.as_ref()?;
+    let mut entries = status.sign_offs.iter().flat_map(|sign_offs| &sign_offs.entries);
+    let counts = entries.any(|entry| entry.name == ANNOTATION && entry.counts);
+    let (name, uid) = (request.metadata.name.as_deref()?, request.metadata.uid.as_deref()?);
+    Some(ready::sign_off(name, uid, status.subject_digest.as_deref()?)).filter(|_| counts)
 }
 
 /// Whether an annotation's value names a digest at all, right or wrong: `WHO@DIGEST`.

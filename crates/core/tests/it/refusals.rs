@@ -165,6 +165,8 @@ fn commands_do_what_they_say_and_nothing_else_in_a_real_shell() {
             ready::see_uid(&target),
             ready::show(text),
             ready::statements(text),
+            ready::requests(text),
+            ready::withdraw(text),
             ready::sign_off(text, text, text),
             ready::bind(text, "foureyes-approver", text),
         ]);

@@ -6,8 +6,8 @@ use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::speaking::{
-    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, not_said_before, request_created,
-    request_deleted, sign_off_created, sign_off_deleted,
+    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, annotated_over, not_said_before,
+    request_created, request_deleted, sign_off_beside, sign_off_created, sign_off_deleted,
 };
 use foureyes_core::domain::statement::ApprovalRecord;
 use rstest::rstest;
@@ -447,4 +447,42 @@ fn who_may_approve_by_annotation(#[case] kind: TargetKind) {
     // On dry-run it carries no seal.
     assert_eq!(annotating(kind, |known, _, _| known.dry_run = true), "IdentityForged");
     assert_eq!(annotating(kind, |known, _, made| (known.dry_run, made.as_mut().unwrap().seal) = (true, None)), "ok");
+}
+
+#[test]
+fn an_approval_by_annotation_is_not_written_over_another_persons() {
+    let (target, current) = (claim_target(), crate::support::inventory([1]).digest().unwrap());
+    let made =
+        |by: &str, digest: &str, object: &str| serde_json::to_string(&record(&named(by), 10, object, digest)).unwrap();
+    let over = |before: Option<&str>, author: &str| {
+        annotated_over(&named(author), &target, before, &current, ring()).map_err(|refusal| refusal.code.as_str())
+    };
+    let bobs = made("bob", short(&current), &target.uid);
+    assert_eq!(over(Some(&bobs), "carol"), Err("AlreadySaid"));
+    assert_eq!(over(Some(&bobs), "bob"), Ok(()));
+    assert_eq!(over(Some(&bobs), "BOB"), Ok(()));
+    // What counts for nothing is written over by anybody.
+    assert_eq!(over(None, "carol"), Ok(()));
+    assert_eq!(over(Some(&made("bob", "0123456789ab", &target.uid)), "carol"), Ok(()));
+    assert_eq!(over(Some(&made("bob", short(&current), &uid(7))), "carol"), Ok(()));
+    assert_eq!(over(Some(&bobs.replace("bob", "eve")), "carol"), Ok(()));
+    let refusal = annotated_over(&named("carol"), &target, Some(&bobs), &current, ring()).unwrap_err();
+    assert!(refusal.sentence.contains("bob has approved by annotation already"), "{refusal}");
+    assert!(refusal.next.unwrap().command.contains(&format!("spec.target.uid={}", target.uid)));
+}
+
+#[test]
+fn the_second_person_signs_off_the_request_that_counts_the_annotation() {
+    let mut scene = Scene::of_claim(None);
+    scene.reconciled(TargetState::Live, 1);
+    assert_eq!(sign_off_beside(&scene.request), None);
+    scene.annotates(&named("bob"), 5);
+    let status = scene.reconciled(TargetState::Live, 6).status;
+    assert_eq!(sign_off_beside(&scene.request), status.sign_off_command);
+    assert!(status.sign_off_command.is_some());
+    // Where a person asked it counts for nothing.
+    let mut asked = Scene::of_claim(Some(&named("alice")));
+    asked.annotates(&named("bob"), 5);
+    asked.reconciled(TargetState::Live, 6);
+    assert_eq!(sign_off_beside(&asked.request), None);
 }
