@@ -13,6 +13,7 @@ use foureyes_core::domain::speaking::Annotation;
 use foureyes_core::reason::Code;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::review::{Metadata, Object, Owner, Request, Text};
 
@@ -184,12 +185,31 @@ pub fn target(kind: TargetKind, namespace: Option<&str>, object: &Object<'_>) ->
 
 /// A request; its status is not part of a review's final object and is read live where it matters.
 pub fn deletion_request(object: &Object<'_>) -> Result<DeletionRequest, Refusal> {
-    Ok(DeletionRequest { metadata: metadata(object), spec: spec(object)?, status: None::<DeletionRequestStatus> })
+    Ok(DeletionRequest {
+        metadata: metadata(object),
+        spec: stated(object, "DeletionRequest")?,
+        status: None::<DeletionRequestStatus>,
+    })
 }
 
 /// A sign-off.
 pub fn sign_off(object: &Object<'_>) -> Result<SignOff, Refusal> {
-    Ok(SignOff { metadata: metadata(object), spec: spec(object)? })
+    Ok(SignOff { metadata: metadata(object), spec: stated(object, "SignOff")? })
+}
+
+/// The spec of an object of ours. The schema keeps out what can't be read; what comes all the same is said by its field.
+fn stated<'a, T: Deserialize<'a>>(object: &Object<'a>, kind: &str) -> Result<T, Refusal> {
+    let raw = object.spec.map_or("null", RawValue::get);
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(raw)).map_err(|error| {
+        let name = object.metadata.name.as_deref().or(object.metadata.generate_name.as_deref()).unwrap_or_default();
+        let path = error.path().to_string();
+        let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
+        let error = error.into_inner().to_string();
+        let why = error.rsplit_once(" at line ").map_or(error.as_str(), |(why, _)| why);
+        let why: String = why.chars().take(200).collect();
+        Refusal::new(Code::RequestInvalid, format!("{kind} {name} was not written: {field}: {why}"))
+            .next("See what each field takes with:", format!("kubectl explain {}.spec", kind.to_lowercase()))
+    })
 }
 
 fn spec<'a, T: Deserialize<'a>>(object: &Object<'a>) -> Result<T, Refusal> {

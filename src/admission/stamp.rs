@@ -1,7 +1,7 @@
 //! The mutating webhook: returns patches and nothing else. It writes who asks and when, and seals it; what is already
 //! filled in it leaves as it is, for the guard to refuse.
 
-use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, GROUP, Requester};
+use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, GROUP, Requester, SignOff};
 use foureyes_core::digest::hex;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, stated};
@@ -52,20 +52,21 @@ impl Scene<'_> {
     }
 
     /// The name the object will have. The API server generates one only after this (fact 9), and the seal covers it.
-    fn name(&self, object: &Object<'_>) -> Result<(String, Option<Value>), Refusal> {
+    /// Nothing if it can have none.
+    fn name(&self, object: &Object<'_>) -> Option<(String, Option<Value>)> {
         let meta = &object.metadata;
         if let Some(name) = meta.name.as_ref().filter(|name| !name.is_empty()) {
-            return Ok((name.to_string(), None));
+            return Some((name.to_string(), None));
         }
         let prefix = meta.generate_name.as_deref().unwrap_or_default();
         if prefix.is_empty() {
-            return Err(input::unreadable("the object has neither name nor generateName"));
+            return None;
         }
         // From the review's own uid: a repeated review gets the same answer (I 9).
         let suffix = hex(&ring::digest::digest(&ring::digest::SHA256, self.request.uid.as_bytes()).as_ref()[..5]);
         let name = format!("{prefix}{suffix}");
         let operation = add("/metadata/name", &json!(name));
-        Ok((name, Some(operation)))
+        Some((name, Some(operation)))
     }
 }
 
@@ -78,11 +79,12 @@ fn unsealed(error: &SealError) -> Refusal {
 }
 
 fn requester(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refusal> {
-    let request = input::deletion_request(object)?;
+    // What can't be read is left to the schema, which names the field; it is judged after this and before guard.
+    let Ok(request) = input::deletion_request(object) else { return Ok(Vec::new()) };
     if request.spec.requester.is_some() {
         return Ok(Vec::new());
     }
-    let (name, named) = scene.name(object)?;
+    let Some((name, named)) = scene.name(object) else { return Ok(Vec::new()) };
     let at = stated(scene.now);
     let seal = if scene.dry_run() {
         None
@@ -96,11 +98,11 @@ fn requester(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refus
 }
 
 fn sign_off(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refusal> {
-    let mut spec = input::sign_off(object)?.spec;
+    let Ok(SignOff { mut spec, .. }) = input::sign_off(object) else { return Ok(Vec::new()) };
     if spec.author.is_some() || spec.at.is_some() || spec.seal.is_some() {
         return Ok(Vec::new());
     }
-    let (name, named) = scene.name(object)?;
+    let Some((name, named)) = scene.name(object) else { return Ok(Vec::new()) };
     let at = stated(scene.now);
     spec.author = Some(scene.author.clone());
     spec.at = Some(at.clone());

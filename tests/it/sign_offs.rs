@@ -4,6 +4,7 @@ mod annotation;
 mod exported;
 mod limits;
 mod people;
+mod typos;
 
 use serde_json::json;
 
