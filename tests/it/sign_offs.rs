@@ -9,7 +9,9 @@ mod typos;
 use serde_json::json;
 
 use crate::support::requests::{Asked, asks, delete_claim, deletes_claim, request, stays, target};
-use crate::support::{claim, denied, denied_in_words, exists, field, me, production, responder, succeeds, wait_gone};
+use crate::support::{
+    claim, denied, denied_in_words, exists, field, me, paste, production, responder, succeeds, wait_gone, went,
+};
 
 /// A claim in a namespace of its own, for whose deletion alice asks.
 fn asked_by_alice(prefix: &str) -> (String, Asked) {
@@ -99,7 +101,10 @@ fn a_reject_ends_the_request_and_stays() {
     asked.cannot_be(&me("bob"), "Approve", "RequestEnded");
     asked.cannot_be(&me("alice"), "Cancel", "RequestEnded");
     me("bob").cannot("RequestEnded", &["delete", "signoff", &reject]);
-    denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "data"));
+    // whoever asks next learns of it
+    let refusal = denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "data"));
+    let (_, shows) = refusal.split_once(&format!("bob rejected DeletionRequest {} about it: ", asked.name)).unwrap();
+    assert!(went(&paste("alice", shows.lines().next().unwrap())).contains("phase: Rejected"));
     stays(&namespace, "data");
 }
 

@@ -1,8 +1,10 @@
 //! DELETE of claims and namespaces (design §5): one at a time or as a collection, at the root or in a cascade.
 
-use foureyes_core::api::{Target, TargetKind};
+use std::time::Duration;
+
+use foureyes_core::api::{Mode, Target, TargetKind};
 use foureyes_core::domain::deletion::{
-    Governance, empty_namespace, govern_claim, is_data, not_requested, own_namespace, scope, terminating,
+    Governance, empty_namespace, ended_before, govern_claim, is_data, not_requested, own_namespace, scope, terminating,
 };
 use foureyes_core::domain::inventory::{Claim, Inventory};
 use foureyes_core::domain::policy::Effective;
@@ -32,7 +34,8 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
         Governance::Governed(effective) => effective,
     };
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
-    enforced(governed_claim(scene, &claim, &target, &place.uid, &effective).await, &effective)
+    let verdict = governed_claim(scene, &claim, &target, &place.uid, &effective).await;
+    enforced(with_last_request(scene, &target, verdict, &effective).await, &effective)
 }
 
 async fn governed_claim(
@@ -115,7 +118,8 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
     };
     let target = input::target(TargetKind::Namespace, None, object)?;
     let record = input::annotation(&object.metadata).record;
-    enforced(governed_namespace(scene, &target, record, &effective).await, &effective)
+    let verdict = governed_namespace(scene, &target, record, &effective).await;
+    enforced(with_last_request(scene, &target, verdict, &effective).await, &effective)
 }
 
 async fn governed_namespace(
@@ -138,4 +142,26 @@ async fn governed_namespace(
     }
     let confirmed = confirmation(scene, effective).deletion(asking?, target, record, &live, scene.author()).await;
     confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, &live)))
+}
+
+/// Time to find out what became of the last request: that helps its reader, and nothing rests on it.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Whoever is refused because nobody has asked is told if somebody had, and what became of it.
+async fn with_last_request(
+    scene: &Scene<'_>,
+    target: &Target,
+    verdict: Result<Proof, Refusal>,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let Err(refusal) = verdict else { return verdict };
+    let stands = refusal.code == Code::DeletionNotRequested && effective.deletions == Mode::Deny;
+    let last = if stands { scene.index.newest_ended(&target.uid) } else { None };
+    let Some(last) = last else { return Err(refusal) };
+    let read = Box::pin(tokio::time::timeout(LAST_REQUEST, scene.live.request(&last.name))).await;
+    let request = read.ok().and_then(Result::ok).flatten().filter(|request| request.spec.target == *target);
+    Err(match request.as_ref().and_then(ended_before) {
+        Some(line) => refusal.detail(line),
+        None => refusal,
+    })
 }

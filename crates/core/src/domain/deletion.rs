@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, SignOff, Target, TargetKind,
+    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, Says, SignOff, Target, TargetKind,
 };
 use crate::domain::identity::{ActorKind, classify, is_usable};
 use crate::domain::inventory::{ApprovedItems, Claim, Inventory, prove_items};
@@ -146,6 +146,23 @@ pub fn not_requested(target: &Target, inventory: &Inventory) -> Refusal {
             ready::request(target),
         ),
     }
+}
+
+/// What became of the last request about the same object, for somebody who is told that there is none.
+pub fn ended_before(request: &DeletionRequest) -> Option<String> {
+    let (status, name) = (request.status.as_ref()?, request.metadata.name.as_deref()?);
+    let by = |says: Says| {
+        let mut entries = status.sign_offs.iter().flat_map(|sign_offs| &sign_offs.entries);
+        let said = entries.rfind(|entry| entry.counts && entry.says == says.as_str());
+        said.map_or("somebody", |entry| entry.author.as_str())
+    };
+    let what = match status.phase? {
+        Phase::Rejected => format!("{} rejected DeletionRequest {name} about it", by(Says::Reject)),
+        Phase::Cancelled => format!("{} cancelled DeletionRequest {name} about it", by(Says::Cancel)),
+        Phase::Expired => format!("DeletionRequest {name} about it has expired"),
+        _ => return None,
+    };
+    Some(format!("{what}: {}", ready::show(name)))
 }
 
 /// All that one decision about a requested deletion rests on, read live.

@@ -19,6 +19,8 @@ use crate::seal::KeyRing;
 const LISTED_ITEMS: usize = 100;
 const LISTED_ADDED: usize = 20;
 const LISTED_SIGN_OFFS: usize = 50;
+/// Characters of a reject's comment that an event shows.
+const OBJECTION: usize = 300;
 
 /// Why no status could be decided; the old one stays.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +88,7 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     status.waiting_for.clone_from(&outcome.waiting_for);
     summarise(observed, &before, &mut status, &judgement, &outcome);
     set_conditions(observed, &before, &mut status, &outcome, now);
-    let events = events(&before, &status, &outcome);
+    let events = events(&before, &status, &outcome, objection(observed, &judgement));
     let look_again = [&status.approval_deadline, &status.valid_until]
         .into_iter()
         .flatten()
@@ -385,12 +387,30 @@ fn condition(
     }
 }
 
-fn events(before: &DeletionRequestStatus, status: &DeletionRequestStatus, outcome: &Outcome) -> Vec<Event> {
+/// Why it was rejected, in the words of whoever did: one line, whatever they wrote.
+fn objection(observed: &Observed<'_>, judgement: &Judgement) -> Option<String> {
+    let reject = judgement.entries.iter().rfind(|entry| entry.counts && entry.says == Says::Reject.as_str())?;
+    let said = observed.sign_offs.iter().find(|said| said.metadata.name.as_deref() == Some(&reject.name))?;
+    let comment = said.spec.comment.as_deref()?.replace(char::is_control, " ");
+    let words: Vec<&str> = comment.split_whitespace().collect();
+    let line: String = words.join(" ").chars().take(OBJECTION).collect();
+    (!line.is_empty()).then_some(line)
+}
+
+fn events(
+    before: &DeletionRequestStatus,
+    status: &DeletionRequestStatus,
+    outcome: &Outcome,
+    objection: Option<String>,
+) -> Vec<Event> {
     if before.phase == status.phase && before.waiting_for == status.waiting_for {
         return Vec::new();
     }
     let warning = matches!(outcome.phase, Phase::Expired) || outcome.reason == ConditionReason::TargetGone;
     let mut note = outcome.note.clone();
+    if let Some(why) = objection.filter(|_| outcome.reason == ConditionReason::Rejected) {
+        note = format!("{note}: {why}");
+    }
     if let Some(command) = status.sign_off_command.as_ref().filter(|_| outcome.phase == Phase::Pending) {
         note = format!("{note}; somebody else who may approve can sign it off with: {command}");
     }

@@ -150,15 +150,22 @@ impl Snapshot {
     /// ones are left out unless asked for.
     pub fn candidates(&self, target_uid: &str, ended_too: bool) -> Vec<Candidate> {
         let target = Uid::from(target_uid);
-        let mut candidates: Vec<&RequestEntry> = self
-            .requests_by_target
-            .all(|(other, _)| other.cmp(&target))
-            .filter_map(|(_, name)| self.requests.get(request_named(name)))
-            .filter(|entry| ended_too || !entry.phase.is_ended())
-            .collect();
+        let about = self.about(&target);
+        let mut candidates: Vec<_> = about.filter(|entry| ended_too || !entry.phase.is_ended()).collect();
         candidates.sort_by_key(|entry| (Reverse(advance(entry.phase)), &entry.name));
-        let candidate = |entry: &RequestEntry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() };
-        candidates.into_iter().map(candidate).collect()
+        candidates.into_iter().map(RequestEntry::candidate).collect()
+    }
+
+    /// The newest request about this object that has ended.
+    pub fn newest_ended(&self, target_uid: &str) -> Option<Candidate> {
+        let target = Uid::from(target_uid);
+        let ended = self.about(&target).filter(|entry| entry.phase.is_ended());
+        ended.max_by_key(|entry| (entry.created, &entry.name)).map(RequestEntry::candidate)
+    }
+
+    fn about<'a>(&'a self, target: &'a Uid) -> impl Iterator<Item = &'a RequestEntry> {
+        let about = self.requests_by_target.all(move |(other, _)| other.cmp(target));
+        about.filter_map(|(_, name)| self.requests.get(request_named(name)))
     }
 
     /// How many open requests an author (case-folded username) has. Looks at all: asked only when one is written.
@@ -281,6 +288,12 @@ impl Snapshot {
     }
 }
 
+impl RequestEntry {
+    fn candidate(&self) -> Candidate {
+        Candidate { name: Arc::clone(&self.name), uid: self.uid.clone() }
+    }
+}
+
 fn request_named(name: &str) -> impl Order<RequestEntry> {
     move |entry: &RequestEntry| (*entry.name).cmp(name)
 }
@@ -331,6 +344,7 @@ mod tests {
             target_uid: target.into(),
             author: "alice".into(),
             phase,
+            created: u32::from(name.as_bytes()[0] == b'b'),
         })
     }
 
@@ -353,6 +367,18 @@ mod tests {
         snapshot.apply(Change::RequestGone("a".into()));
         snapshot.apply(Change::RequestGone("a".into()));
         assert_eq!(snapshot.open_requests_of("alice"), 1);
+    }
+
+    #[test]
+    fn the_newest_of_the_ended_is_told_by_its_time() {
+        let mut snapshot = Snapshot::default();
+        snapshot.apply(request("a", "t", Phase::Pending));
+        let newest = |snapshot: &Snapshot| snapshot.newest_ended("t").map(|candidate| candidate.name.to_string());
+        assert_eq!(newest(&snapshot), None);
+        for (name, newer) in [("c", "c"), ("d", "d"), ("b", "b"), ("e", "b")] {
+            snapshot.apply(request(name, "t", Phase::Rejected));
+            assert_eq!(newest(&snapshot).as_deref(), Some(newer));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use foureyes_core::api::{Author, Says, Target};
-use foureyes_core::domain::deletion::not_requested;
+use foureyes_core::domain::deletion::{ended_before, not_requested};
 use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
@@ -256,4 +256,27 @@ fn a_refusal_without_a_request_shows_what_would_be_lost_and_the_line_that_approv
     let refusal = not_requested(&crate::support::namespace_target(), &inventory);
     let command = refusal.next.unwrap().command;
     assert!(command.contains(r#""kind":"DeletionRequest""#) && command.ends_with("| kubectl create -f -"), "{command}");
+}
+
+#[test]
+fn what_became_of_the_last_request_is_one_line_with_the_command_that_shows_it() {
+    let ended = |says: Option<Says>, second: i64| {
+        let mut scene = Scene::of_claim(Some(&named("alice")));
+        if let Some(says) = says {
+            scene.says(&named("alice"), says, 10);
+        }
+        scene.reconciled(TargetState::Live, second);
+        ended_before(&scene.request)
+    };
+    let show = "kubectl get deletionrequest del-1 -o yaml";
+    for (says, second, line) in [
+        (None, 11, None),
+        (Some(Says::Hold), 11, None),
+        (Some(Says::Reject), 11, Some("alice rejected DeletionRequest del-1 about it")),
+        (Some(Says::Cancel), 11, Some("alice cancelled DeletionRequest del-1 about it")),
+        (None, 15 * 86_400, Some("DeletionRequest del-1 about it has expired")),
+    ] {
+        assert_eq!(ended(says, second), line.map(|line| format!("{line}: {show}")));
+    }
+    assert_eq!(ended_before(&request("del-1", claim_target(), None)), None);
 }
