@@ -1,7 +1,7 @@
 //! Live confirmation: what an allow of a governed deletion rests on is read from the API server for that decision.
 
 use foureyes_core::api::{Author, DeletionRequest, SignOff, Target, TargetKind};
-use foureyes_core::domain::deletion::{Evidence, confirm, confirm_cascade};
+use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory};
 use foureyes_core::domain::judgement::{Rights, rights_needed};
 use foureyes_core::domain::policy::{Effective, PolicySet};
@@ -104,7 +104,8 @@ impl<'a> Root<'a> {
 }
 
 impl Confirmation<'_> {
-    /// Whether one of the candidate requests lets `executor` delete `target`; else the refusal of the most advanced.
+    /// Whether one of the candidate requests lets `executor` delete `target`; else the refusal of the one that comes
+    /// closest, of several the most advanced.
     pub async fn deletion(
         &self,
         mut asking: Asking<'_>,
@@ -114,15 +115,18 @@ impl Confirmation<'_> {
         executor: &Author,
     ) -> Result<Proof, Option<Refusal>> {
         let record = record.and_then(|text| ApprovalRecord::prove(&asking.ring, text, &target.uid).ok());
-        let mut first = None;
+        let mut closest: Option<(Closeness, Refusal)> = None;
         while let Some(asked) = asking.next().await.map_err(Some)? {
             let verdict = self.one(&asked, target, record.as_ref(), &asking.ring, inventory, executor).await;
             match verdict {
                 Ok(proof) => return Ok(proof),
-                Err(refusal) => drop(first.get_or_insert(refusal)),
+                Err(refused) if closest.as_ref().is_none_or(|(before, _)| refused.0 > *before) => {
+                    closest = Some(refused);
+                }
+                Err(_) => {}
             }
         }
-        Err(first)
+        Err(closest.map(|(_, refusal)| refusal))
     }
 
     async fn one(
@@ -133,10 +137,11 @@ impl Confirmation<'_> {
         ring: &KeyRing,
         inventory: &Inventory,
         executor: &Author,
-    ) -> Result<Proof, Refusal> {
+    ) -> Result<Proof, (Closeness, Refusal)> {
         let Asked { request, sign_offs } = asked;
         let needed = rights_needed(sign_offs, record);
-        let rights = self.live.rights(&needed, target.rights_namespace()).await.map_err(|error| unread(&error))?;
+        let rights = self.live.rights(&needed, target.rights_namespace()).await;
+        let rights = rights.map_err(|error| (Closeness::Unknown, unread(&error)))?;
         let evidence = Evidence {
             target,
             request,
@@ -148,7 +153,7 @@ impl Confirmation<'_> {
             rights: &rights,
             live: inventory,
         };
-        confirm(&evidence, executor, self.now)
+        confirm(&evidence, executor, self.now).map_err(|refusal| (closeness(&evidence, &refusal), refusal))
     }
 
     /// Whether a claim may go with its namespace, which is going: latched by the live root.

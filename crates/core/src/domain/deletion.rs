@@ -9,7 +9,7 @@ use crate::api::{
     Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, Says, SignOff, Target, TargetKind,
 };
 use crate::domain::identity::{ActorKind, classify, is_usable};
-use crate::domain::inventory::{ApprovedItems, Claim, Inventory, prove_items};
+use crate::domain::inventory::{ApprovedItems, Claim, Inventory, InventoryError, prove_items};
 use crate::domain::judgement::{Case, Executor, Judgement, Rights, judge};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
@@ -236,6 +236,43 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .next("Another person, with the right to delete it, can run:", ready::delete(evidence.target)));
     }
     Ok(Proof(Kind::Confirmed(name.to_owned())))
+}
+
+/// Of several requests about one object, which to speak about: the one whose refusal comes closest to an allow of what
+/// is there now. What could not be read comes first, because nothing is known then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closeness {
+    /// It will never do.
+    Over,
+    /// There is more now than it covers.
+    Outgrown,
+    /// People have yet to say something about it.
+    Asked,
+    /// It has all its sign-offs.
+    SignedOff,
+    Unknown,
+}
+
+/// How close a refused request is.
+pub fn closeness(evidence: &Evidence<'_>, refusal: &Refusal) -> Closeness {
+    let inventory = evidence.request.status.as_ref().and_then(|status| status.inventory.as_ref());
+    let frozen = inventory.filter(|inventory| inventory.frozen);
+    let covers = |inventory| {
+        let items = prove_items(inventory)?;
+        Ok::<_, InventoryError>(evidence.live.beyond(&items)?.is_empty())
+    };
+    match refusal.code {
+        Code::SignOffMissing | Code::OnHold | Code::NotYetExecutable | Code::SecondPersonNeeded
+            if !frozen.is_none_or(|inventory| covers(inventory).unwrap_or(false)) =>
+        {
+            Closeness::Outgrown
+        }
+        Code::SignOffMissing | Code::OnHold => Closeness::Asked,
+        Code::NotYetExecutable | Code::SecondPersonNeeded => Closeness::SignedOff,
+        Code::InventoryGrown => Closeness::Outgrown,
+        Code::ClusterUnreadable => Closeness::Unknown,
+        _ => Closeness::Over,
+    }
 }
 
 const NOT_YET: &str = "is not released yet";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use foureyes_core::api::{Author, Says, Target};
-use foureyes_core::domain::deletion::{ended_before, not_requested};
+use foureyes_core::domain::deletion::{Closeness, ended_before, not_requested};
 use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
@@ -279,4 +279,40 @@ fn what_became_of_the_last_request_is_one_line_with_the_command_that_shows_it() 
         assert_eq!(ended(says, second), line.map(|line| format!("{line}: {show}")));
     }
     assert_eq!(ended_before(&request("del-1", claim_target(), None)), None);
+}
+
+#[test]
+fn of_several_requests_the_refusal_is_about_the_one_that_comes_closest() {
+    let (alice, bob, eve) = (named("alice"), named("bob"), named("eve"));
+    let waiting = |min: u32, approve: bool| {
+        let mut scene = Scene::of_namespace(Some(&alice));
+        scene.policies = policies_with_min(min);
+        if approve {
+            scene.approves(&bob, 10);
+        }
+        scene.reconciled(TargetState::Live, 60);
+        scene
+    };
+    let after = |mut scene: Scene, change: fn(&mut Scene)| {
+        change(&mut scene);
+        scene.closeness(&named("eve"), 90)
+    };
+    let grown: fn(&mut Scene) = |scene| scene.live = inventory([1, 2, 3, 4]);
+    let over = after(waiting(1, true), |scene| scene.says(&named("bob"), Says::Reject, 70));
+    let outgrown = after(waiting(1, true), grown);
+    let asked = waiting(1, false).closeness(&eve, 90);
+    // What was not frozen yet takes the new items in; what was, will never do, however many sign it off.
+    assert_eq!(after(waiting(1, false), grown), asked);
+    assert_eq!(after(waiting(2, true), grown), outgrown);
+    assert_eq!(waiting(2, true).closeness(&eve, 90), asked);
+    assert_eq!(after(waiting(1, true), |scene| scene.says(&named("carol"), Says::Hold, 70)), asked);
+    let mut by_annotation = Scene::of_claim(None);
+    by_annotation.annotates(&bob, 5);
+    by_annotation.reconciled(TargetState::Live, 60);
+    let signed_off = by_annotation.closeness(&bob, 90);
+    assert!(
+        over < outgrown && outgrown < asked && asked < signed_off,
+        "{over:?} {outgrown:?} {asked:?} {signed_off:?}"
+    );
+    assert!(signed_off < Closeness::Unknown);
 }

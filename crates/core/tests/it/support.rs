@@ -8,7 +8,7 @@ use foureyes_core::api::{
     Author, DeletionRequest, DeletionRequestSpec, Identities, IdentityMatcher, Requester, SafetyPolicy, Says, SignOff,
     SignOffSpec, Subject, Target, TargetKind,
 };
-use foureyes_core::domain::deletion::{Evidence, confirm, confirm_cascade};
+use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::judgement::{Judgement, Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, Plan, TargetState, decide};
@@ -306,6 +306,12 @@ impl Scene {
 
     pub fn confirmed(&self, executor: &Author, second: i64) -> Result<Proof, Refusal> {
         self.with_evidence(&self.rights(), |evidence| confirm(evidence, executor, at(second)))
+    }
+
+    /// How close its refusal comes.
+    pub fn closeness(&self, executor: &Author, second: i64) -> Closeness {
+        let refusal = self.confirmed(executor, second).unwrap_err();
+        self.with_evidence(&self.rights(), |evidence| closeness(evidence, &refusal))
     }
 
     pub fn cascaded(&self, since: i64) -> Result<Proof, Refusal> {
