@@ -116,9 +116,7 @@ pub fn own_namespace(own: &str, name: &str, groups: &[String]) -> Result<(), Ref
     )
     .next(
         "A member of the group foureyes:breakglass can do it, under their own name:",
-        format!(
-            "kubectl delete namespace {name} --as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"
-        ),
+        format!("kubectl delete namespace {name} {}", ready::break_glass()),
     ))
 }
 

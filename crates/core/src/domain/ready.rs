@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{API_VERSION, APPROVED_BY, Target, TargetKind};
+use crate::api::{API_VERSION, APPROVED_BY, BREAK_GLASS_GROUP, Target, TargetKind};
 use crate::digest::hex;
 
 /// Approves the deletion of an object that a person can patch.
@@ -54,6 +54,13 @@ pub fn delete(target: &Target) -> String {
         Some(namespace) => format!("kubectl -n {} delete pvc {}", word(namespace), word(&target.name)),
         None => format!("kubectl delete namespace {}", word(&target.name)),
     }
+}
+
+/// The end of a command by which a member of the break-glass group acts as such, under their own name.
+pub fn break_glass() -> String {
+    format!(
+        "--as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"
+    )
 }
 
 /// Shows a request.

@@ -7,6 +7,7 @@ use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, Del
 use crate::domain::identity::{ActorKind, classify};
 use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
+use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::reason::Code;
 
@@ -25,7 +26,15 @@ const HARMLESS: Proof = Proof(Kind::NotGoverned(NotGoverned::Harmless));
 fn with_break_glass(refusal: Refusal, command: &str) -> Refusal {
     refusal.next(
         "A member of the group foureyes:breakglass can do it, under their own name:",
-        format!("{command} --as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"),
+        format!("{command} {}", ready::break_glass()),
+    )
+}
+
+/// Where the command was somebody's own, with a file or an editor that is not known here.
+fn repeated_with_break_glass(refusal: Refusal) -> Refusal {
+    refusal.next(
+        "A member of the group foureyes:breakglass can do it, under their own name, by repeating the command with this at its end:",
+        ready::break_glass(),
     )
 }
 
@@ -177,17 +186,19 @@ pub fn policy_written<'a>(
     if first_start || breaks_glass(author) {
         return Ok(Proof(Kind::Own));
     }
-    let verb = if new.is_some() { "edit" } else { "delete" };
-    match loosened(old, &old.with(name, new), namespaces) {
-        Some(what) => {
-            let sentence = format!("SafetyPolicy {name} was not changed: {what}");
-            Err(with_break_glass(
-                Refusal::new(Code::PolicyLoosened, sentence),
-                &format!("kubectl {verb} safetypolicy {name}"),
-            ))
-        }
-        None => Ok(HARMLESS),
-    }
+    let deleted = new.is_none();
+    let Some(what) = loosened(old, &old.with(name, new), namespaces) else { return Ok(HARMLESS) };
+    let was = match deleted {
+        true => "deleted",
+        false if *old == old.with(name, None) => "created",
+        false => "changed",
+    };
+    let refusal = Refusal::new(Code::PolicyLoosened, format!("SafetyPolicy {name} was not {was}: {what}"));
+    Err(if deleted {
+        with_break_glass(refusal, &format!("kubectl delete safetypolicy {name}"))
+    } else {
+        repeated_with_break_glass(refusal)
+    })
 }
 
 /// A definition of ours is changed or deleted: with it every request and sign-off would be forged or gone.
@@ -195,9 +206,14 @@ pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<
     if breaks_glass(author) {
         return Ok(Proof(Kind::Own));
     }
-    let (was, verb) = if deleted { ("deleted", "delete") } else { ("changed", "edit") };
+    let was = if deleted { "deleted" } else { "changed" };
     let sentence = format!("the definition {name} was not {was}: every record of its kind stands on it");
-    Err(with_break_glass(Refusal::new(Code::DefinitionProtected, sentence), &format!("kubectl {verb} crd {name}")))
+    let refusal = Refusal::new(Code::DefinitionProtected, sentence);
+    Err(if deleted {
+        with_break_glass(refusal, &format!("kubectl delete crd {name}"))
+    } else {
+        repeated_with_break_glass(refusal)
+    })
 }
 
 /// Metadata of our own objects, as far as it decides anything.

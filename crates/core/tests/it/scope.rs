@@ -237,6 +237,43 @@ fn definitions_take_break_glass() {
     }
 }
 
+#[test]
+fn break_glass_is_shown_as_a_command_or_as_the_end_of_ones_own() {
+    let end =
+        r#"--as="$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')" --as-group=foureyes:breakglass"#;
+    let old = policies(&[("default", json!({"approvals": {"min": 2}}))]);
+    let looser = |name: &str| Some(compiled(name, &json!({"approvals": {"min": 1}})));
+    let written = |old: &PolicySet, new| policy_written(old, "default", new, [], &named("eve"), false).unwrap_err();
+    let broken = policy_entry(&json!({"metadata": {"name": "default"}, "spec": {"approvals": {"min": 0}}}));
+    let unreadable = PolicySet::default().with_undecodable(broken.unwrap_err());
+    let warns = compiled("default", &json!({"enforcement": {"deletions": "Warn"}}));
+    for (refusal, was, command) in [
+        (written(&old, looser("default")), "SafetyPolicy default was not changed", end.to_owned()),
+        (written(&unreadable, looser("default")), "SafetyPolicy default was not changed", end.to_owned()),
+        (written(&PolicySet::default(), Some(warns)), "SafetyPolicy default was not created", end.to_owned()),
+        (
+            written(&old, None),
+            "SafetyPolicy default was not deleted",
+            format!("kubectl delete safetypolicy default {end}"),
+        ),
+        (
+            definition_changed("x", false, &named("eve")).unwrap_err(),
+            "the definition x was not changed",
+            end.to_owned(),
+        ),
+        (
+            definition_changed("x", true, &named("eve")).unwrap_err(),
+            "the definition x was not deleted",
+            format!("kubectl delete crd x {end}"),
+        ),
+    ] {
+        assert!(refusal.sentence.starts_with(&format!("{was}: ")), "{refusal}");
+        let next = refusal.next.unwrap();
+        assert_eq!(next.command, command);
+        assert_eq!(next.lead.contains("repeating the command"), command.starts_with("--as"), "{}", next.lead);
+    }
+}
+
 fn metadata(owners: &[&str], finalizers: &[&str], entries: &[(&str, &str)]) -> OwnMetadata {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     OwnMetadata { owners: texts(owners), finalizers: texts(finalizers), entries: labels(entries) }
