@@ -3,6 +3,7 @@
 //! collection evades (fact 20).
 
 use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
+use foureyes_core::domain::ready;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
@@ -122,7 +123,8 @@ fn definitions() -> Policy {
                 ),
             ]),
             format!(
-                "definitions of {GROUP} hold every request and sign-off: only the group {BREAK_GLASS_GROUP} changes or deletes them; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
+                "definitions of {GROUP} hold every request and sign-off: only the group {BREAK_GLASS_GROUP} changes or deletes them; to upgrade foureyes, repeat the command with {}",
+                ready::break_glass()
             ),
         )],
     }

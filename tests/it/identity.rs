@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::requests::{Asked, asks, delete_claim, request, stays, target};
 use crate::support::spelling::{OF_RECORDS, Spelling, merge, owned_by, record};
 use crate::support::{
-    acting, claim, denied, denied_in_words, exists, field, kubectl, me, production, responder, succeeds, went,
+    acting, claim, denied, denied_in_words, exists, field, kubectl, me, paste, production, responder, succeeds, went,
 };
 
 /// A claim in a namespace of its own, for whose deletion alice asks.
@@ -285,6 +285,11 @@ fn our_definitions_are_changed_and_deleted_by_nobody_alone() {
     // a label is no change of what it defines, and a responder may change that
     succeeds("admin", &["label", crd, "team=a", "--overwrite"]);
     responder().does(&["patch", crd, "--type=json", "-p", forge, "--dry-run=server"]);
+    // what the refusal shows is the end of the same command
+    let patch = format!("kubectl patch {crd} --type=merge -p '{rename}' --dry-run=server");
+    let refusal = denied_in_words(policy, &paste("admin", &patch));
+    let (_, end) = refusal.trim_end().split_once("repeat the command with ").unwrap();
+    went(&paste("admin", &format!("{patch} {end}")));
     let both = acting("dave", &["foureyes:breakglass", "system:masters"]);
     both.does(&["delete", crd, "--dry-run=server"]);
 }
