@@ -3,7 +3,9 @@
 
 use foureyes_core::api::TargetKind;
 use foureyes_core::domain::deletion::{Governance, scope};
-use foureyes_core::domain::scope::{namespace_finalized, namespace_owned, namespace_relabelled};
+use foureyes_core::domain::scope::{
+    environment_misspelled, namespace_finalized, namespace_owned, namespace_relabelled,
+};
 use foureyes_core::domain::speaking::annotated_while_going;
 
 use super::{Scene, annotations};
@@ -22,6 +24,7 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
         Governance::Governed(effective) => effective,
     };
     let mut allowed = enforced(namespace_relabelled(policies, name, &was, &is, scene.author()), &effective)?;
+    allowed.warnings.extend(environment_misspelled(policies, name, &was, &is));
     let owners = input::added_owners(&old.metadata, &new.metadata);
     allowed = both(allowed, enforced(namespace_owned(policies, name, &owners, scene.author()), &effective)?);
     if input::namespace_loses_finalizer(old, new)? {

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, DelegatedAction, METADATA_PREFIX};
+use crate::api::{
+    APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, DelegatedAction, ENVIRONMENT_LABEL, METADATA_PREFIX,
+    NON_PRODUCTION,
+};
 use crate::domain::identity::{ActorKind, classify};
 use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
@@ -57,6 +60,25 @@ pub fn namespace_relabelled(
         _ => Ok(HARMLESS),
     }
 }
+
+/// What to say when a namespace gets a label that looks as if it left production, and does not.
+pub fn environment_misspelled(
+    policies: &PolicySet,
+    name: &str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Option<String> {
+    let value = new.get(ENVIRONMENT_LABEL).filter(|value| old.get(ENVIRONMENT_LABEL) != Some(*value))?;
+    let meant = [PRODUCTION, NON_PRODUCTION].contains(&value.as_str());
+    (!meant && policies.is_production(new)).then(|| {
+        format!(
+            "{ENVIRONMENT_LABEL}={value}: namespace {name} is production, for only the value {NON_PRODUCTION} says otherwise"
+        )
+    })
+}
+
+/// The value of the label that says what holds without it.
+const PRODUCTION: &str = "production";
 
 /// The first label that differs, and its new value.
 fn changed<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, String>) -> (&'a str, Option<&'a str>) {

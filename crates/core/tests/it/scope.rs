@@ -10,8 +10,8 @@ use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{
-    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, definition_changed, exempted, namespace_finalized,
-    namespace_owned, namespace_relabelled, own_metadata, policy_written,
+    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, definition_changed, environment_misspelled, exempted,
+    namespace_finalized, namespace_owned, namespace_relabelled, own_metadata, policy_written,
 };
 use foureyes_core::index::policy_entry;
 use rstest::rstest;
@@ -203,6 +203,27 @@ fn the_namespace_of_foureyes_goes_by_break_glass_only() {
     assert_eq!(delete("foureyes-system", &named("eve")), Err("OwnNamespaceProtected"));
     assert_eq!(delete("foureyes-system", &breaking_glass("dave")), Ok(()));
     assert_eq!(delete("shop", &named("eve")), Ok(()));
+}
+
+#[test]
+fn a_misspelled_environment_is_pointed_out_where_it_is_written() {
+    let key = "foureyes.dev/environment";
+    let rule = json!({"selector": {"matchLabels": {"stage": "test"}}, "environment": "NonProduction"});
+    let set = policies(&[("default", json!({"environments": [rule]}))]);
+    let said = |old: &[(&str, &str)], new: &[(&str, &str)]| {
+        environment_misspelled(&set, "shop", &labels(old), &labels(new)).is_some()
+    };
+    for odd in ["nonproduction", "NonProduction", "Non-Production", "staging", ""] {
+        assert!(said(&[], &[(key, odd)]), "{odd}");
+        assert!(said(&[(key, "production")], &[(key, odd)]), "{odd}");
+        // Once is enough; and where a rule takes it out of production there is nothing to point out.
+        assert!(!said(&[(key, odd)], &[(key, odd), ("team", "a")]), "{odd}");
+        assert!(!said(&[], &[(key, odd), ("stage", "test")]), "{odd}");
+    }
+    for known in ["production", "non-production"] {
+        assert!(!said(&[], &[(key, known)]), "{known}");
+    }
+    assert!(!said(&[(key, "staging")], &[]));
 }
 
 #[test]
