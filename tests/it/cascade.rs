@@ -71,7 +71,7 @@ fn alone_it_is_refused_at_the_root_and_nothing_in_it_is_touched() {
         denied("DeletionNotRequested", &me("eve").kubectl(args));
     }
     let refusal = denied("DeletionNotRequested", &delete(&me("admin"), &namespace));
-    for word in ["/orders (1Gi)", "/invoices (1Gi)", "volume pvc-", "kubectl create -f -"] {
+    for word in ["/orders (1Gi, volume pvc-", "/invoices (1Gi, volume pvc-", "kubectl create -f -"] {
         assert!(refusal.contains(word), "{word} is missing:\n{refusal}");
     }
     denied("DeletionNotRequested", &delete(&account("kube-system", "namespace-controller"), &namespace));

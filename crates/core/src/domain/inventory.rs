@@ -132,7 +132,7 @@ fn handle(volume: &PersistentVolume) -> Option<String> {
 const CLAIM: &str = "PersistentVolumeClaim";
 const VOLUME: &str = "PersistentVolume";
 
-/// One data item. Its size is for reading; everything else is in the digest.
+/// One data item. Its size, and the name of a claim's volume, are for reading; everything else is in the digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DataItem {
     pub kind: &'static str,
@@ -141,10 +141,12 @@ pub struct DataItem {
     pub uid: String,
     pub handle: Option<String>,
     pub size: Option<String>,
+    /// The volume of a claim, where it is an item itself.
+    pub volume: Option<String>,
 }
 
 impl DataItem {
-    fn claim(claim: &Claim) -> Self {
+    fn claim(claim: &Claim, volume: Option<&Volume>) -> Self {
         Self {
             kind: CLAIM,
             namespace: Some(claim.namespace.to_string()),
@@ -152,6 +154,7 @@ impl DataItem {
             uid: claim.uid.to_string(),
             handle: None,
             size: claim.size.as_deref().map(str::to_owned),
+            volume: volume.map(|volume| volume.name.to_string()),
         }
     }
 
@@ -163,6 +166,7 @@ impl DataItem {
             uid: volume.uid.to_string(),
             handle: volume.handle.as_deref().map(str::to_owned),
             size: None,
+            volume: None,
         }
     }
 
@@ -175,6 +179,7 @@ impl DataItem {
             uid: listed.uid.clone(),
             handle: listed.handle.clone(),
             size: listed.size.clone(),
+            volume: None,
         })
     }
 
@@ -191,10 +196,12 @@ impl DataItem {
     }
 
     fn text(&self) -> String {
-        let size = self.size.as_deref().map(|size| format!(" ({size})")).unwrap_or_default();
+        let volume = self.volume.as_deref().map(|volume| format!("volume {volume}"));
+        let about: Vec<&str> = self.size.as_deref().into_iter().chain(volume.as_deref()).collect();
+        let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
         match &self.namespace {
-            Some(namespace) => format!("claim {namespace}/{}{size}", self.name),
-            None => format!("volume {}{size}", self.name),
+            Some(namespace) => format!("claim {namespace}/{}{about}", self.name),
+            None => format!("volume {}{about}", self.name),
         }
     }
 }
@@ -232,7 +239,8 @@ impl Inventory {
     pub fn of<'a>(claims: impl IntoIterator<Item = (&'a Claim, Option<&'a Volume>)>) -> Self {
         let mut items: Vec<DataItem> = claims
             .into_iter()
-            .flat_map(|(claim, volume)| std::iter::once(DataItem::claim(claim)).chain(volume.map(DataItem::volume)))
+            .flat_map(|(claim, volume)| [Some(DataItem::claim(claim, volume)), volume.map(DataItem::volume)])
+            .flatten()
             .collect();
         items.sort();
         items.dedup();
@@ -271,13 +279,13 @@ impl Inventory {
         }
     }
 
-    /// The first few items in words.
+    /// The first few claims in words, each with its volume.
     pub fn sentence(&self, most: usize) -> String {
-        // People know claims, not volumes: claims first.
-        let (claims, volumes): (Vec<_>, Vec<_>) = self.0.iter().partition(|item| item.namespace.is_some());
-        let mut words: Vec<String> = claims.into_iter().chain(volumes).take(most).map(DataItem::text).collect();
-        if self.0.len() > most {
-            words.push(format!("and {} more", self.0.len() - most));
+        // Volumes come only with their claims, and it is the claims that people know.
+        let claims = self.0.iter().filter(|item| item.namespace.is_some());
+        let mut words: Vec<String> = claims.clone().take(most).map(DataItem::text).collect();
+        if let Some(more @ 1..) = claims.count().checked_sub(most) {
+            words.push(format!("and {more} more"));
         }
         words.join(", ")
     }
@@ -382,11 +390,24 @@ mod tests {
     }
 
     #[test]
+    fn claims_are_listed_each_with_its_volume() {
+        let volume = |name: &str, uid: u128| Volume { name: name.into(), uid: claim("v", uid).uid, handle: None };
+        let (a, b, c) = (claim("a", 1), Claim { size: Some("2Gi".into()), ..claim("b", 2) }, claim("c", 3));
+        let (va, vb) = (volume("pv-2", 4), volume("pv-1", 5));
+        let inventory = Inventory::of([(&c, None), (&b, Some(&vb)), (&a, Some(&va))]);
+        let listed = "claim shop/a (volume pv-2), claim shop/b (2Gi, volume pv-1)";
+        assert_eq!(inventory.sentence(8), format!("{listed}, claim shop/c"));
+        assert_eq!(inventory.sentence(3), format!("{listed}, claim shop/c"));
+        assert_eq!(inventory.sentence(2), format!("{listed}, and 1 more"));
+        assert_eq!(Inventory::default().sentence(2), "");
+    }
+
+    #[test]
     fn a_claim_that_was_not_approved_is_beyond() {
         let (a, b) = (claim("a", 1), claim("b", 2));
         let approved = ApprovedItems::unpack(&Inventory::of([(&a, None)]).packed().unwrap()).unwrap();
         let live = Inventory::of([(&a, None), (&b, None)]);
-        assert_eq!(live.beyond(&approved).unwrap(), [&DataItem::claim(&b)]);
+        assert_eq!(live.beyond(&approved).unwrap(), [&DataItem::claim(&b, None)]);
     }
 
     #[test]
@@ -413,8 +434,8 @@ mod tests {
             size in any::<Option<String>>(),
         ) {
             let item = |(name, uid, namespace, handle): (String, String, String, Option<String>)| match handle {
-                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone() },
-                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None },
+                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone(), volume: size.clone() },
+                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None, volume: None },
             };
             let items: Vec<DataItem> = items.into_iter().map(item).collect();
             let trees = items.iter().map(|item| {

@@ -250,7 +250,7 @@ fn a_refusal_without_a_request_shows_what_would_be_lost_and_the_line_that_approv
     let inventory = inventory([1]);
     let short = foureyes_core::digest::short(&inventory.digest().unwrap()).to_owned();
     let refusal = not_requested(&claim_target(), &inventory);
-    assert_eq!(refusal.details, [format!("Would be lost: claim shop/data-1 (1Gi), volume pv-1 (inventory {short})")]);
+    assert_eq!(refusal.details, [format!("Would be lost: claim shop/data-1 (1Gi, volume pv-1) (inventory {short})")]);
     let command = format!("kubectl -n shop annotate pvc data-1 --overwrite foureyes.dev/approved-by=me@{short}");
     assert_eq!(refusal.next.unwrap().command, command);
     let refusal = not_requested(&crate::support::namespace_target(), &inventory);
