@@ -5,6 +5,7 @@ use std::time::Duration;
 use foureyes_core::api::{Mode, Target, TargetKind};
 use foureyes_core::domain::deletion::{
     Governance, empty_namespace, ended_before, govern_claim, is_data, not_requested, own_namespace, scope, terminating,
+    used_up,
 };
 use foureyes_core::domain::inventory::{Claim, Inventory};
 use foureyes_core::domain::policy::Effective;
@@ -35,7 +36,8 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
     };
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
     let verdict = governed_claim(scene, &claim, &target, &place.uid, &effective).await;
-    enforced(with_last_request(scene, &target, verdict, &effective).await, &effective)
+    let record = claim.approval_record.as_deref();
+    enforced(with_last_request(scene, &target, record, verdict, &effective).await, &effective)
 }
 
 async fn governed_claim(
@@ -119,7 +121,7 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
     let target = input::target(TargetKind::Namespace, None, object)?;
     let record = input::annotation(&object.metadata).record;
     let verdict = governed_namespace(scene, &target, record, &effective).await;
-    enforced(with_last_request(scene, &target, verdict, &effective).await, &effective)
+    enforced(with_last_request(scene, &target, record, verdict, &effective).await, &effective)
 }
 
 async fn governed_namespace(
@@ -151,16 +153,26 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 async fn with_last_request(
     scene: &Scene<'_>,
     target: &Target,
+    record: Option<&str>,
     verdict: Result<Proof, Refusal>,
     effective: &Effective,
 ) -> Result<Proof, Refusal> {
     let Err(refusal) = verdict else { return verdict };
-    let stands = refusal.code == Code::DeletionNotRequested && effective.deletions == Mode::Deny;
-    let last = if stands { scene.index.newest_ended(&target.uid) } else { None };
-    let Some(last) = last else { return Err(refusal) };
+    let nobody_asks = match refusal.code {
+        Code::DeletionNotRequested => true,
+        // An approval is being taken up, or nothing will ever come of it.
+        Code::NotYetExecutable => record.is_some() && scene.index.candidates(&target.uid, false).is_empty(),
+        _ => false,
+    };
+    let told = nobody_asks && effective.deletions == Mode::Deny;
+    let Some(last) = told.then(|| scene.index.newest_ended(&target.uid)).flatten() else { return Err(refusal) };
     let read = Box::pin(tokio::time::timeout(LAST_REQUEST, scene.live.request(&last.name))).await;
     let request = read.ok().and_then(Result::ok).flatten().filter(|request| request.spec.target == *target);
-    Err(match request.as_ref().and_then(ended_before) {
+    let Some(request) = request else { return Err(refusal) };
+    if refusal.code == Code::NotYetExecutable {
+        return Err(record.and_then(|record| used_up(target, record, &request)).unwrap_or(refusal));
+    }
+    Err(match ended_before(&request) {
         Some(line) => refusal.detail(line),
         None => refusal,
     })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::requests::{delete_claim, deletes_claim, inventory_digest, stays};
+use crate::support::requests::{asked, delete_claim, deletes_claim, inventory_digest, stays};
 use crate::support::spelling::{OF_CLAIMS, OF_NAMESPACES, Object, Spelling};
 use crate::support::{
     PATIENCE, acting, claim, denied, field, me, paste, production, spelling, succeeds_with, wait_gone, went,
@@ -249,6 +249,32 @@ fn a_second_annotation_does_not_take_the_place_of_the_first_and_says_what_to_do_
     me("eve").does(&["-n", &namespace, "annotate", "pvc", "data", &format!("{VALUE}-")]);
     me("alice").does(&second);
     assert_eq!(annotations(&object).0, Some(format!("alice@{digest}")));
+}
+
+/// The approval stays on the claim, but its request has ended: that is said, and how to begin anew.
+#[test]
+fn an_approval_whose_request_was_rejected_is_not_waited_for() {
+    let namespace = production("annotate-rejected");
+    let uid = claim(&namespace, "data");
+    let digest = inventory_digest(&namespace, "data");
+    let approves = ["-n", &namespace, "annotate", "pvc", "data", "--overwrite", &format!("{VALUE}=me@{digest}")];
+    me("bob").does(&approves);
+    wait_opened(&uid, "Executable");
+    let selector = format!("--field-selector=spec.target.uid={uid}");
+    let name = me("admin").does(&["get", "deletionrequests", &selector, "-o=jsonpath={.items[0].metadata.name}"]);
+    asked(&name).said(&me("alice"), "Reject");
+    wait_opened(&uid, "Rejected");
+    let mut refusal = String::new();
+    foureyes_testbed::wait_until("the end to be known", PATIENCE, || {
+        refusal = delete_claim(&me("eve"), &namespace, "data").text();
+        refusal.contains("the approval on it has been used up")
+    })
+    .unwrap();
+    assert!(refusal.contains(&format!("alice rejected DeletionRequest {name} about it: ")), "{refusal}");
+    went(&paste("eve", refusal.lines().last().unwrap()));
+    me("bob").does(&approves);
+    let anew = || phase_of_the_opened(&uid).contains("Executable");
+    foureyes_testbed::wait_until("a request of its own", PATIENCE, anew).unwrap();
 }
 
 #[test]

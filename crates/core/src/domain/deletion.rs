@@ -163,6 +163,19 @@ pub fn ended_before(request: &DeletionRequest) -> Option<String> {
     Some(format!("{what}: {}", ready::show(name)))
 }
 
+/// The approval on an object was taken in by a request that has ended: no other will be opened for it.
+pub fn used_up(target: &Target, record: &str, ended: &DeletionRequest) -> Option<Refusal> {
+    let record: ApprovalRecord = serde_json::from_str(record).ok()?;
+    let seen = ended.status.as_ref()?.annotation.as_ref().filter(|seen| record.at <= seen.at);
+    let line = ended_before(ended).filter(|_| seen.is_some())?;
+    let sentence = format!("{} was not deleted: the approval on it has been used up", target.text());
+    Some(
+        Refusal::new(Code::RequestEnded, sentence)
+            .detail(line)
+            .next("Before somebody approves anew, it is removed with:", ready::unannotate(target)),
+    )
+}
+
 /// All that one decision about a requested deletion rests on, read live.
 pub struct Evidence<'a> {
     pub target: &'a Target,

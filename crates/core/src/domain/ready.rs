@@ -11,11 +11,19 @@ use crate::digest::hex;
 
 /// Approves the deletion of an object that a person can patch.
 pub fn annotate(target: &Target, short_digest: &str) -> String {
-    let object = match &target.namespace {
-        Some(namespace) => format!("-n {} annotate pvc {}", word(namespace), word(&target.name)),
-        None => format!("annotate namespace {}", word(&target.name)),
-    };
-    format!("kubectl {object} --overwrite {APPROVED_BY}=me@{short_digest}")
+    format!("{} --overwrite {APPROVED_BY}=me@{short_digest}", annotating(target))
+}
+
+/// Takes such an approval away.
+pub fn unannotate(target: &Target) -> String {
+    format!("{} {APPROVED_BY}-", annotating(target))
+}
+
+fn annotating(target: &Target) -> String {
+    match &target.namespace {
+        Some(namespace) => format!("kubectl -n {} annotate pvc {}", word(namespace), word(&target.name)),
+        None => format!("kubectl annotate namespace {}", word(&target.name)),
+    }
 }
 
 /// Opens a request.

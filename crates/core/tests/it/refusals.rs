@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use foureyes_core::api::{Author, Says, Target};
-use foureyes_core::domain::deletion::{Closeness, ended_before, not_requested};
+use foureyes_core::domain::deletion::{Closeness, ended_before, not_requested, used_up};
 use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
@@ -167,6 +167,7 @@ fn commands_do_what_they_say_and_nothing_else_in_a_real_shell() {
             ready::statements(text),
             ready::requests(text),
             ready::withdraw(text),
+            ready::unannotate(&target),
             ready::sign_off(text, text, text),
             ready::bind(text, "foureyes-approver", text),
         ]);
@@ -315,4 +316,25 @@ fn of_several_requests_the_refusal_is_about_the_one_that_comes_closest() {
         "{over:?} {outgrown:?} {asked:?} {signed_off:?}"
     );
     assert!(signed_off < Closeness::Unknown);
+}
+
+#[test]
+fn an_approval_by_annotation_that_was_used_up_is_not_waited_for() {
+    let mut scene = Scene::of_claim(None);
+    scene.annotates(&named("bob"), 5);
+    scene.reconciled(TargetState::Live, 6);
+    let text = |second: i64| {
+        let made = record(&named("bob"), second, &claim_target().uid, "0123456789ab");
+        serde_json::to_string(&made).unwrap()
+    };
+    assert_eq!(used_up(&claim_target(), &text(5), &scene.request), None);
+    scene.says(&named("alice"), Says::Reject, 10);
+    scene.reconciled(TargetState::Live, 11);
+    let refusal = used_up(&claim_target(), &text(5), &scene.request).unwrap();
+    assert_eq!(refusal.code, Code::RequestEnded);
+    assert!(refusal.details[0].starts_with("alice rejected DeletionRequest del-1 about it: "), "{refusal}");
+    assert_eq!(refusal.next.unwrap().command, "kubectl -n shop annotate pvc data-1 foureyes.dev/approved-by-");
+    // A newer one is taken up by a request of its own.
+    assert_eq!(used_up(&claim_target(), &text(12), &scene.request), None);
+    assert_eq!(used_up(&claim_target(), "{}", &scene.request), None);
 }
