@@ -77,6 +77,17 @@ pub fn finalizers_removed(at: &str, free: &[&str]) -> String {
     )
 }
 
+/// The claim with this metadata goes with its pod: controlled by it and named `<pod>-<volume>`. A StatefulSet's claim,
+/// which can be owned by a pod too, is `<template>-<pod>`.
+pub fn ephemeral(metadata: &str) -> String {
+    let name = format!("{metadata}.?name.orValue('')");
+    format!(
+        "{}.exists(o, o.?controller.orValue(false) && o.apiVersion == 'v1' && o.kind == 'Pod' && \
+         {name}.startsWith(o.name + '-') && !{name}.endsWith('-' + o.name))",
+        list(metadata, "ownerReferences")
+    )
+}
+
 /// The caller is in `group`.
 pub fn caller_in(group: &str) -> String {
     format!("'{group}' in {}", list("request.userInfo", "groups"))

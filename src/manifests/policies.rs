@@ -128,9 +128,35 @@ fn definitions() -> Policy {
     }
 }
 
-fn all() -> [Policy; 4] {
+/// A claim that goes with its pod is not data, so nobody but the controller that makes such claims may make one look
+/// so: whoever takes the name that a StatefulSet's claim will have could delete the data in it alone (bypass 19).
+fn ephemeral() -> Policy {
+    let controllers = super::webhooks::controller("ephemeral-volume-controller");
+    Policy {
+        name: "foureyes-ephemeral-claims",
+        group: "",
+        resource: "persistentvolumeclaims",
+        operations: &["CREATE", "UPDATE"],
+        own_namespace_only: false,
+        condition: Some((
+            "becomes-ephemeral",
+            format!(
+                "{} && !(oldObject != null && {})",
+                cel::ephemeral("object.metadata"),
+                cel::ephemeral("oldObject.metadata")
+            ),
+        )),
+        validations: vec![(
+            format!("request.userInfo.username in {}", cel::strings(&controllers)),
+            "a claim that goes with its pod (controlled by a Pod, and named after it) is made by the ephemeral volume controller alone: leave the owner out, or declare the volume in the pod as ephemeral".to_owned(),
+        )],
+    }
+}
+
+fn all() -> [Policy; 5] {
     [
         status(),
+        ephemeral(),
         anchors(
             "foureyes-anchors",
             "configmaps",

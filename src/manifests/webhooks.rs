@@ -31,7 +31,7 @@ const STATEFUL_OWNERS: &[&str] = &["apps/v1/StatefulSet"];
 
 /// A built-in controller, under its own name and under the one it has where the controller manager runs without
 /// `--use-service-account-credentials`.
-fn controller(name: &str) -> Vec<String> {
+pub(super) fn controller(name: &str) -> Vec<String> {
     vec![format!("system:serviceaccount:kube-system:{name}"), "system:kube-controller-manager".to_owned()]
 }
 
@@ -61,12 +61,7 @@ fn was_production() -> String {
 /// A claim that was born for a pod and goes with it. Its name is `<pod>-<volume>`; a StatefulSet's claim, which can
 /// be owned by a pod too, is `<template>-<pod>`.
 fn not_ephemeral() -> String {
-    let name = "oldObject.metadata.name";
-    format!(
-        "!{}.exists(o, o.?controller.orValue(false) && o.apiVersion == 'v1' && o.kind == 'Pod' && \
-         {name}.startsWith(o.name + '-') && !{name}.endsWith('-' + o.name))",
-        cel::list("oldObject.metadata", "ownerReferences")
-    )
+    format!("!{}", cel::ephemeral("oldObject.metadata"))
 }
 
 /// A bound claim moves into another storage class, which could be an exempt one. While it waits, the controller

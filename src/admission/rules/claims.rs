@@ -36,7 +36,8 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
     let owners = input::added_owners(&old.metadata, &new.metadata);
     allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author()), &effective)?);
     let finalizers = input::removed_finalizers(&old.metadata, &new.metadata);
-    let unfinalized = claim_unfinalized(policies, namespace, name, &finalizers, scene.author());
+    let unfinalized =
+        claim_unfinalized(policies, namespace, name, &finalizers, was.going_since.is_some(), scene.author());
     allowed = both(allowed, enforced(unfinalized, &effective)?);
     if annotations::unchanged(old, new) {
         return Ok(allowed);

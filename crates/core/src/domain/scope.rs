@@ -56,7 +56,8 @@ fn changed<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, Stri
     other.map(|(key, value)| (key.as_str(), Some(value.as_str()))).or(gone).unwrap_or(("", None))
 }
 
-/// A claim's own labels, or its class once it is bound, change so that it would be exempt.
+/// A claim's own labels, or its class once it is bound, change so that it would be exempt, or would be under a policy
+/// that is yet to be written: labels of ours are on a claim from birth or never (bypass 12).
 pub fn exempted(
     policies: &PolicySet,
     text: &str,
@@ -64,8 +65,14 @@ pub fn exempted(
     new: (Option<&str>, &BTreeMap<String, String>),
 ) -> Result<Proof, Refusal> {
     let exemption = &policies.floor().exemption;
-    if exemption.covers(new.0, new.1) && !exemption.covers(old.0, old.1) {
-        let sentence = format!("claim {text} was not changed: it would become exempt from protection");
+    let relabelled = new.1.iter().any(|(key, value)| old.1.get(key) != Some(value));
+    if !exemption.covers(old.0, old.1) && (relabelled || exemption.covers(new.0, new.1)) {
+        let why = if exemption.covers(new.0, new.1) {
+            "it would become exempt from protection"
+        } else {
+            "labels that begin with foureyes.dev/ can exempt it, so it is born with them or never gets them"
+        };
+        let sentence = format!("claim {text} was not changed: {why}");
         return Err(Refusal::new(Code::ExemptionAdded, sentence)
             .next("Which claims are exempt from birth is said in:", "kubectl get safetypolicy default -o yaml"));
     }
@@ -128,18 +135,20 @@ pub fn namespace_owned(
     }
 }
 
-/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none.
+/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none, unless the claim is
+/// going: then its deletion was judged, and a finalizer that nobody serves would keep it for ever.
 pub fn claim_unfinalized(
     policies: &PolicySet,
     namespace: &str,
     name: &str,
     removed: &[&str],
+    going: bool,
     author: &Author,
 ) -> Result<Proof, Refusal> {
     let free = |finalizer: &str| COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION;
     let machine = classify(author, &policies.floor().identities) == ActorKind::Machine;
     match removed.iter().find(|finalizer| !free(finalizer)) {
-        Some(finalizer) if !machine => Err(Refusal::new(
+        Some(finalizer) if !machine && !going => Err(Refusal::new(
             Code::FinalizerRemoved,
             format!("claim {namespace}/{name} was not changed: {finalizer} still protects it"),
         )

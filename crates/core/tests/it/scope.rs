@@ -128,7 +128,8 @@ fn the_command_of_a_relabelling_repeats_it() {
 #[rstest]
 #[case::label(None, &[], None, &[("foureyes.dev/scratch", "yes")], "ExemptionAdded")]
 #[case::class(None, &[], Some("scratch"), &[], "ExemptionAdded")]
-#[case::other_label(None, &[], None, &[("foureyes.dev/scratch", "no")], "ok")]
+#[case::one_that_may_exempt_later(None, &[], None, &[("foureyes.dev/scratch", "no")], "ExemptionAdded")]
+#[case::another_value(None, &[("foureyes.dev/a", "b")], None, &[("foureyes.dev/a", "c")], "ExemptionAdded")]
 #[case::other_class(Some("fast"), &[], Some("slow"), &[], "ok")]
 #[case::already(Some("scratch"), &[], Some("scratch"), &[("foureyes.dev/scratch", "yes")], "ok")]
 #[case::away(None, &[("foureyes.dev/scratch", "yes")], None, &[], "ok")]
@@ -182,7 +183,9 @@ fn owners_of_namespaces(#[case] who: &str, #[case] expected: &str) {
 #[case("eve", &[], "ok")]
 #[case("system:serviceaccount:ops:operator", &["example.org/backup"], "ok")]
 fn finalizers_of_claims(#[case] who: &str, #[case] removed: &[&str], #[case] expected: &str) {
-    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, &named(who))), expected);
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, false, &named(who))), expected);
+    // Once it is going, its deletion was judged.
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, true, &named(who))), "ok");
 }
 
 #[rstest]
