@@ -1,10 +1,11 @@
 //! What scopes protection can't be loosened alone: environments, exemptions, owners, finalizers, policies, and our own
 //! definitions (bypasses 6, 12, 17, 23; facts 8, 19).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, DelegatedAction, METADATA_PREFIX};
 use crate::domain::identity::{ActorKind, classify};
+use crate::domain::inventory::Claim;
 use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
 use crate::domain::refusal::Refusal;
@@ -14,6 +15,11 @@ use crate::reason::Code;
 const COLLECTOR_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
 /// Ends with the last pod that uses the claim.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// Whether this finalizer of a claim decides nothing about its data.
+fn is_free(finalizer: &str) -> bool {
+    COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION
+}
 
 /// Whether somebody acts under the break-glass group.
 pub fn breaks_glass(author: &Author) -> bool {
@@ -70,6 +76,22 @@ pub fn exempted(
             .next("Which claims are exempt from birth is said in:", "kubectl get safetypolicy default -o yaml"));
     }
     Ok(HARMLESS)
+}
+
+/// Whether an update of a claim touches nothing that protects it. Conditions leave it to the webhook to find that out
+/// where there is much to compare; what runs by itself goes on then, whatever policies say (I 15).
+pub fn claim_untouched(
+    (was, is): (&Claim, &Claim),
+    added: &[AddedOwner],
+    removed: &[&str],
+    annotated: bool,
+) -> Option<Proof> {
+    let untouched = was.labels == is.labels
+        && was.storage_class == is.storage_class
+        && added.is_empty()
+        && removed.iter().all(|finalizer| is_free(finalizer))
+        && !annotated;
+    untouched.then_some(HARMLESS)
 }
 
 /// An owner, as it is added.
@@ -136,9 +158,8 @@ pub fn claim_unfinalized(
     removed: &[&str],
     author: &Author,
 ) -> Result<Proof, Refusal> {
-    let free = |finalizer: &str| COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION;
     let machine = classify(author, &policies.floor().identities) == ActorKind::Machine;
-    match removed.iter().find(|finalizer| !free(finalizer)) {
+    match removed.iter().find(|finalizer| !is_free(finalizer)) {
         Some(finalizer) if !machine => Err(Refusal::new(
             Code::FinalizerRemoved,
             format!("claim {namespace}/{name} was not changed: {finalizer} still protects it"),
@@ -204,8 +225,8 @@ pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnMetadata {
     /// Owners, each by all that names it.
-    pub owners: Vec<String>,
-    pub finalizers: Vec<String>,
+    pub owners: BTreeSet<String>,
+    pub finalizers: BTreeSet<String>,
     /// Labels and annotations; only those that begin with `foureyes.dev/` are compared.
     pub entries: BTreeMap<String, String>,
 }
@@ -213,17 +234,14 @@ pub struct OwnMetadata {
 /// Owners, finalizers and `foureyes.dev/` metadata of our objects stay as they were: an owner to nobody would have a
 /// hold collected within seconds (fact 31).
 pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata) -> Result<Proof, Refusal> {
-    let added = |old: &[String], new: &[String]| new.iter().any(|entry| !old.contains(entry));
-    let removed = old
-        .finalizers
-        .iter()
-        .any(|entry| !new.finalizers.contains(entry) && !COLLECTOR_FINALIZERS.contains(&entry.as_str()));
+    let removed =
+        old.finalizers.difference(&new.finalizers).any(|entry| !COLLECTOR_FINALIZERS.contains(&entry.as_str()));
     let ours = |entries: &BTreeMap<String, String>| -> Vec<(String, String)> {
         let ours = entries.iter().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
         ours.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    let same = !added(&old.owners, &new.owners)
-        && !added(&old.finalizers, &new.finalizers)
+    let same = new.owners.is_subset(&old.owners)
+        && new.finalizers.is_subset(&old.finalizers)
         && !removed
         && ours(&old.entries) == ours(&new.entries);
     if same {

@@ -10,8 +10,8 @@ use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{
-    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, definition_changed, exempted, namespace_finalized,
-    namespace_owned, namespace_relabelled, own_metadata, policy_written,
+    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, claim_untouched, definition_changed, exempted,
+    namespace_finalized, namespace_owned, namespace_relabelled, own_metadata, policy_written,
 };
 use foureyes_core::index::policy_entry;
 use rstest::rstest;
@@ -143,6 +143,23 @@ fn claims_are_exempt_from_birth_or_not_at_all(
     assert_eq!(verdict(exempted(&set(), "shop/data-1", (old_class, &old), (new_class, &new))), expected);
 }
 
+#[test]
+fn an_update_that_touches_no_protection_needs_no_policy() {
+    let was = Claim { labels: labels(&[("foureyes.dev/scratch", "no")]), ..claim(1) };
+    let untouched = |is: &Claim, removed: &[&str], annotated| {
+        claim_untouched((&was, is), &[], removed, annotated).map(|proof| proof.as_str().to_owned())
+    };
+    let bound = Claim { volume: Some("another".into()), size: Some("9Gi".into()), ..was.clone() };
+    let harmless = Some("Harmless".to_owned());
+    assert_eq!(untouched(&bound, &["kubernetes.io/pvc-protection", "orphan"], false), harmless);
+    assert_eq!(untouched(&was, &["example.com/keep"], false), None);
+    assert_eq!(untouched(&was, &[], true), None);
+    assert_eq!(untouched(&Claim { labels: labels(&[]), ..was.clone() }, &[], false), None);
+    assert_eq!(untouched(&Claim { storage_class: Some("scratch".into()), ..was.clone() }, &[], false), None);
+    let owner = AddedOwner { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
+    assert!(claim_untouched((&was, &was), &[owner], &[], false).is_none());
+}
+
 #[rstest]
 #[case::nobody_adds_any("eve", "", "ConfigMap", "OwnerAdded")]
 #[case::not_even_a_pod("eve", "", "Pod", "OwnerAdded")]
@@ -256,8 +273,8 @@ fn our_own_objects_keep_their_owners_finalizers_and_metadata() {
     assert_eq!(with(|new| drop(new.entries.remove("team"))), "ok");
     assert_eq!(with(|new| new.owners.clear()), "ok");
     assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "foregroundDeletion")), "ok");
-    assert_eq!(with(|new| new.owners.push("nobody".to_owned())), "Immutable");
-    assert_eq!(with(|new| new.finalizers.push("example.org/g".to_owned())), "Immutable");
+    assert_eq!(with(|new| drop(new.owners.replace("nobody".to_owned()))), "Immutable");
+    assert_eq!(with(|new| drop(new.finalizers.replace("example.org/g".to_owned()))), "Immutable");
     assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "example.org/f")), "Immutable");
     assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/a".to_owned(), "2".to_owned()))), "Immutable");
     assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/b".to_owned(), "1".to_owned()))), "Immutable");
