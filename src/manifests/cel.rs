@@ -86,6 +86,16 @@ pub fn finalizers_removed(at: &str, free: &[&str]) -> String {
     changed(&was, &is, FEW, &format!("{was}.exists(f, !(f in {free}) && !(f in {is}))"))
 }
 
+/// A finalizer came, or one went that is not one of `free`; but `user` may do both to what is going already.
+pub fn finalizers_changed_but(user: &str, free: &[&str]) -> String {
+    let [was, is] = ["oldObject", "object"].map(|object| list(&format!("{object}.metadata"), "finalizers"));
+    let other = format!("{was}.exists(f, !(f in {}) && !(f in {is})) || {is}.exists(f, !(f in {was}))", strings(free));
+    format!(
+        "!(request.userInfo.username == '{user}' && has(oldObject.metadata.deletionTimestamp)) && {}",
+        changed(&was, &is, FEW, &other)
+    )
+}
+
 /// The caller is in `group`.
 pub fn caller_in(group: &str) -> String {
     format!("'{group}' in {}", list("request.userInfo", "groups"))

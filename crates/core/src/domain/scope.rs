@@ -12,7 +12,9 @@ use crate::domain::refusal::Refusal;
 use crate::reason::Code;
 
 /// Finalizers that the API server sets and the garbage collector removes; they protect dependents, not data.
-const COLLECTOR_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
+pub const COLLECTOR_FINALIZERS: &[&str] = &["foregroundDeletion", "orphan"];
+/// Who the API server is to itself.
+pub const API_SERVER: &str = "system:apiserver";
 /// Ends with the last pod that uses the claim.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 
@@ -211,14 +213,41 @@ pub fn policy_written<'a>(
     }
 }
 
-/// A definition of ours is changed or deleted: with it every request and sign-off would be forged or gone.
-pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<Proof, Refusal> {
+/// A definition of ours is deleted: with it every request and sign-off would be gone.
+pub fn definition_deleted(name: &str, author: &Author) -> Result<Proof, Refusal> {
     if breaks_glass(author) {
         return Ok(Proof(Kind::Own));
     }
-    let (was, verb) = if deleted { ("deleted", "delete") } else { ("changed", "edit") };
+    Err(definition_kept(name, ("deleted", "delete")))
+}
+
+/// A definition of ours is updated: its spec, owners and finalizers stay, but that the API server ends what is `going`.
+pub fn definition_changed(
+    name: &str,
+    same_spec: bool,
+    (old, new): (&OwnMetadata, &OwnMetadata),
+    going: bool,
+    author: &Author,
+) -> Result<Proof, Refusal> {
+    let ended = going && author.username == API_SERVER;
+    if breaks_glass(author) {
+        return Ok(Proof(Kind::Own));
+    }
+    if same_spec && new.owners.is_subset(&old.owners) && (ended || same_finalizers(old, new)) {
+        return Ok(HARMLESS);
+    }
+    Err(definition_kept(name, ("changed", "edit")))
+}
+
+fn definition_kept(name: &str, (was, verb): (&str, &str)) -> Refusal {
     let sentence = format!("the definition {name} was not {was}: every record of its kind stands on it");
-    Err(with_break_glass(Refusal::new(Code::DefinitionProtected, sentence), &format!("kubectl {verb} crd {name}")))
+    with_break_glass(Refusal::new(Code::DefinitionProtected, sentence), &format!("kubectl {verb} crd {name}"))
+}
+
+/// None was added, and none removed but by the garbage collector.
+fn same_finalizers(old: &OwnMetadata, new: &OwnMetadata) -> bool {
+    let mut removed = old.finalizers.difference(&new.finalizers);
+    new.finalizers.is_subset(&old.finalizers) && removed.all(|entry| COLLECTOR_FINALIZERS.contains(&entry.as_str()))
 }
 
 /// Metadata of our own objects, as far as it decides anything.
@@ -234,16 +263,12 @@ pub struct OwnMetadata {
 /// Owners, finalizers and `foureyes.dev/` metadata of our objects stay as they were: an owner to nobody would have a
 /// hold collected within seconds (fact 31).
 pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata) -> Result<Proof, Refusal> {
-    let removed =
-        old.finalizers.difference(&new.finalizers).any(|entry| !COLLECTOR_FINALIZERS.contains(&entry.as_str()));
     let ours = |entries: &BTreeMap<String, String>| -> Vec<(String, String)> {
         let ours = entries.iter().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
         ours.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    let same = new.owners.is_subset(&old.owners)
-        && new.finalizers.is_subset(&old.finalizers)
-        && !removed
-        && ours(&old.entries) == ours(&new.entries);
+    let same =
+        new.owners.is_subset(&old.owners) && same_finalizers(old, new) && ours(&old.entries) == ours(&new.entries);
     if same {
         return Ok(HARMLESS);
     }

@@ -10,8 +10,8 @@ use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{
-    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, claim_untouched, definition_changed, exempted,
-    namespace_finalized, namespace_owned, namespace_relabelled, own_metadata, policy_written,
+    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, claim_untouched, definition_changed, definition_deleted,
+    exempted, namespace_finalized, namespace_owned, namespace_relabelled, own_metadata, policy_written,
 };
 use foureyes_core::index::policy_entry;
 use rstest::rstest;
@@ -248,9 +248,26 @@ fn an_unreadable_policy_is_repaired_by_break_glass_only() {
 
 #[test]
 fn definitions_take_break_glass() {
-    for deleted in [false, true] {
-        assert_eq!(verdict(definition_changed("signoffs.foureyes.dev", deleted, &named("eve"))), "DefinitionProtected");
-        assert_eq!(verdict(definition_changed("signoffs.foureyes.dev", deleted, &breaking_glass("dave"))), "ok");
+    const NAME: &str = "signoffs.foureyes.dev";
+    assert_eq!(verdict(definition_deleted(NAME, &named("eve"))), "DefinitionProtected");
+    assert_eq!(verdict(definition_deleted(NAME, &breaking_glass("dave"))), "ok");
+    let old = metadata(&["o"], &["example.org/f", "foregroundDeletion"], &[]);
+    let change = |new: &OwnMetadata, same_spec, going, who: &str| {
+        assert_eq!(verdict(definition_changed(NAME, same_spec, (&old, new), going, &breaking_glass(who))), "ok");
+        verdict(definition_changed(NAME, same_spec, (&old, new), going, &named(who)))
+    };
+    assert_eq!(change(&old, true, false, "eve"), "ok");
+    assert_eq!(change(&metadata(&[], &["example.org/f"], &[("team", "a")]), true, false, "eve"), "ok");
+    assert_eq!(change(&old, false, false, "eve"), "DefinitionProtected");
+    assert_eq!(change(&metadata(&["o", "p"], &["example.org/f"], &[]), true, false, "eve"), "DefinitionProtected");
+    assert_eq!(change(&metadata(&[], &["example.org/f", "g"], &[]), true, false, "eve"), "DefinitionProtected");
+    let ended = metadata(&["o"], &[], &[]);
+    for (going, who, expected) in [
+        (true, "system:apiserver", "ok"),
+        (false, "system:apiserver", "DefinitionProtected"),
+        (true, "eve", "DefinitionProtected"),
+    ] {
+        assert_eq!(change(&ended, true, going, who), expected);
     }
 }
 
