@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use foureyes_core::api::{
     APPROVED_BY, APPROVED_BY_RECORD, DeletionRequest, DeletionRequestStatus, METADATA_PREFIX, SignOff, Target,
-    TargetKind,
+    TargetKind, is_name,
 };
 use foureyes_core::domain::inventory::{Claim, Controller};
 use foureyes_core::domain::refusal::Refusal;
@@ -87,23 +87,20 @@ pub fn claim(namespace: &str, object: &Object<'_>) -> Result<Claim, Refusal> {
     let spec: ClaimSpec<'_> = parsed(object)?;
     let meta = &object.metadata;
     let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let labels = meta.labels.iter().flatten().map(|(key, value)| (&**key, value.as_deref().unwrap_or_default()));
     let size = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
     Ok(Claim {
         namespace: namespace.into(),
         name: name(object)?.into(),
         uid: uid(object)?.into(),
-        volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+        volume: spec.volume_name.as_deref().filter(|name| is_name(name)).map(Into::into),
         storage_class: spec.storage_class_name.as_deref().map(Into::into),
         size: size.map(|size| (&**size).into()),
-        labels: own_labels(meta),
-        controller: owner.map(|owner| Controller {
-            group: owner.group().into(),
-            kind: (&*owner.kind).into(),
-            name: (&*owner.name).into(),
-        }),
+        controller: owner.and_then(|owner| Controller::new(owner.group(), &owner.kind, &owner.name)),
         going_since: going_since(meta)?,
-        approval_record: meta.annotations.get(APPROVED_BY_RECORD).map(Into::into),
-    })
+        ..Claim::default()
+    }
+    .labelled(labels))
 }
 
 /// The deletionTimestamp, if there is one.

@@ -29,12 +29,7 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
     };
     let name = &*is.name;
     let text = format!("{namespace}/{name}");
-    let labels = exempted(
-        policies,
-        &text,
-        (was.storage_class.as_deref(), &was.labels),
-        (is.storage_class.as_deref(), &is.labels),
-    );
+    let labels = exempted(policies, &text, (&was, &is));
     let mut allowed = enforced(labels, &effective)?;
     if !is_data(policies, &was) {
         return Ok(allowed);

@@ -65,14 +65,9 @@ fn changed<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, Stri
 }
 
 /// A claim's own labels, or its class once it is bound, change so that it would be exempt.
-pub fn exempted(
-    policies: &PolicySet,
-    text: &str,
-    old: (Option<&str>, &BTreeMap<String, String>),
-    new: (Option<&str>, &BTreeMap<String, String>),
-) -> Result<Proof, Refusal> {
+pub fn exempted(policies: &PolicySet, text: &str, (was, is): (&Claim, &Claim)) -> Result<Proof, Refusal> {
     let exemption = &policies.floor().exemption;
-    if exemption.covers(new.0, new.1) && !exemption.covers(old.0, old.1) {
+    if is.is_exempt(exemption) && !was.is_exempt(exemption) {
         let sentence = format!("claim {text} was not changed: it would become exempt from protection");
         return Err(Refusal::new(Code::ExemptionAdded, sentence)
             .next("Which claims are exempt from birth is said in:", "kubectl get safetypolicy default -o yaml"));
@@ -88,7 +83,7 @@ pub fn claim_untouched(
     removed: &[&str],
     annotated: bool,
 ) -> Option<Proof> {
-    let untouched = was.labels == is.labels
+    let untouched = (&was.labels, was.too_many_labels) == (&is.labels, is.too_many_labels)
         && was.storage_class == is.storage_class
         && added.is_empty()
         && removed.iter().all(|finalizer| is_free(finalizer))

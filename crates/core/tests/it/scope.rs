@@ -139,8 +139,12 @@ fn claims_are_exempt_from_birth_or_not_at_all(
     #[case] new: &[(&str, &str)],
     #[case] expected: &str,
 ) {
-    let (old, new) = (labels(old), labels(new));
-    assert_eq!(verdict(exempted(&set(), "shop/data-1", (old_class, &old), (new_class, &new))), expected);
+    let of = |class: Option<&str>, of: &[(&str, &str)]| Claim {
+        storage_class: class.map(Into::into),
+        labels: labels(of),
+        ..claim(1)
+    };
+    assert_eq!(verdict(exempted(&set(), "shop/data-1", (&of(old_class, old), &of(new_class, new)))), expected);
 }
 
 #[test]
