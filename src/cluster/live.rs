@@ -13,7 +13,7 @@ use foureyes_core::seal::{KeyRing, PublicKey};
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim};
-use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, ObjectMeta};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -28,8 +28,10 @@ pub const KEYS_CLUSTER_ID: &str = "clusterId";
 /// Its data key with the JSON list of public keys.
 pub const KEYS_LIST: &str = "keys";
 
-/// Objects read in one call.
+/// Objects of ours read in one call.
 const PAGE: u32 = 500;
+/// Claims read in one call: others fill them, up to 1.5 MB each.
+const PAGE_OF_CLAIMS: u32 = 50;
 /// Volumes read at a time.
 const VOLUMES_AT_ONCE: usize = 16;
 /// Above this many, listing all volumes takes less time than reading each.
@@ -155,7 +157,10 @@ impl Live {
             return Ok(Vec::new());
         }
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        self.list("PersistentVolumeClaims", &api, ListParams::default(), |claim| Claim::of(&claim)).await
+        self.list("PersistentVolumeClaims", &api, ListParams::default().limit(PAGE_OF_CLAIMS), |claim| {
+            Claim::of(&claim)
+        })
+        .await
     }
 
     /// The volume of this name.
@@ -232,7 +237,7 @@ impl Live {
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let mut params = params.limit(PAGE);
+        let mut params = ListParams { limit: params.limit.or(Some(PAGE)), ..params };
         let mut all = Vec::new();
         loop {
             let page: ObjectList<K> = self.call(what, api.list(&params)).await?;
@@ -262,9 +267,9 @@ impl Live {
     }
 }
 
-/// The sealed record behind the approval annotation of a namespace, as text.
-pub fn namespace_record(namespace: &Namespace) -> Option<&str> {
-    namespace.metadata.annotations.as_ref()?.get(APPROVED_BY_RECORD).map(String::as_str)
+/// The sealed record behind the approval annotation of a claim or a namespace, as text.
+pub fn record(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.annotations.as_ref()?.get(APPROVED_BY_RECORD).map(String::as_str)
 }
 
 /// Reads the public keys from their ConfigMap.
