@@ -137,7 +137,7 @@ fn ephemeral() -> Policy {
     Policy {
         name: "foureyes-ephemeral-claims",
         group: "",
-        resource: "persistentvolumeclaims",
+        resources: vec!["persistentvolumeclaims"],
         operations: &["CREATE", "UPDATE"],
         own_namespace_only: false,
         condition: Some((
