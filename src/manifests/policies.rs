@@ -137,7 +137,7 @@ fn ephemeral() -> Policy {
     Policy {
         name: "foureyes-ephemeral-claims",
         group: "",
-        resources: vec!["persistentvolumeclaims"],
+        resources: vec!["persistentvolumeclaims", "persistentvolumeclaims/status"],
         operations: &["CREATE", "UPDATE"],
         own_namespace_only: false,
         condition: Some((
