@@ -15,7 +15,7 @@ use futures::future::{join, try_join};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
-use crate::cluster::live::{Live, ReadError, namespace_record};
+use crate::cluster::live::{Live, ReadError, record};
 
 /// Requests tried for one deletion; the most advanced come first. More than one author can have open, so that nobody
 /// alone can stand in front of a request that would do.
@@ -174,7 +174,7 @@ impl Confirmation<'_> {
             uid: root.metadata.uid.clone().unwrap_or_default(),
         };
         let record =
-            namespace_record(&root).and_then(|text| ApprovalRecord::prove(&asking.ring, text, &target.uid).ok());
+            record(&root.metadata).and_then(|text| ApprovalRecord::prove(&asking.ring, text, &target.uid).ok());
         let rights = Rights::latched();
         let mut first = None;
         while let Some(Asked { request, sign_offs }) = asking.next().await.map_err(Some)? {

@@ -32,9 +32,9 @@ pub enum ReconcileError {
     /// What would be lost can't be established.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
-    /// A request can't be opened: others hold every name that it could have.
-    #[error("every name for a request to delete {0} is taken by a request that somebody else made")]
-    NamesTaken(String),
+    /// The operating system gave no random bytes.
+    #[error("no random bytes for a name")]
+    NoRandomness,
     /// It took too long as a whole.
     #[error("not done within {0:?}")]
     Deadline(Duration),
@@ -56,7 +56,7 @@ impl ReconcileError {
             Self::Write { source, .. } => source.class(),
             Self::Policy(_) => "policy",
             Self::Decide(_) | Self::Inventory(_) => "undecidable",
-            Self::NamesTaken(_) => "names_taken",
+            Self::NoRandomness => "randomness",
             Self::Deadline(_) => "deadline",
             Self::Panic => "panic",
         }

@@ -4,6 +4,7 @@
 //! Never matched: leases, nodes, pods, certificate requests, and writes to our own status.
 
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};
+use foureyes_core::domain::scope::{API_SERVER, COLLECTOR_FINALIZERS};
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
     ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -19,6 +20,9 @@ const TIMEOUT_SECONDS: i32 = 5;
 /// Kinds of ours that people write.
 const OWN_RESOURCES: &[&str] = &["deletionrequests", "safetypolicies", "signoffs"];
 
+/// Definitions, by their status too, through which their metadata can be written (fact 8).
+pub const DEFINITIONS: &[&str] = &["customresourcedefinitions", "customresourcedefinitions/status"];
+
 /// What stamp writes on claims and namespaces.
 const STAMPED: &[&str] = &[APPROVED_BY, APPROVED_BY_RECORD];
 
@@ -31,8 +35,14 @@ const STATEFUL_OWNERS: &[&str] = &["apps/v1/StatefulSet"];
 
 /// A built-in controller, under its own name and under the one it has where the controller manager runs without
 /// `--use-service-account-credentials`.
-fn controller(name: &str) -> Vec<String> {
+pub(super) fn controller(name: &str) -> Vec<String> {
     vec![format!("system:serviceaccount:kube-system:{name}"), "system:kube-controller-manager".to_owned()]
+}
+
+/// A definition gets a finalizer or loses one, otherwise than by the API server, which ends what is going once its
+/// objects are gone.
+pub fn definition_finalizers_changed() -> String {
+    cel::finalizers_changed_but(API_SERVER, COLLECTOR_FINALIZERS)
 }
 
 /// One webhook of a configuration.
@@ -61,12 +71,7 @@ fn was_production() -> String {
 /// A claim that was born for a pod and goes with it. Its name is `<pod>-<volume>`; a StatefulSet's claim, which can
 /// be owned by a pod too, is `<template>-<pod>`.
 fn not_ephemeral() -> String {
-    let name = "oldObject.metadata.name";
-    format!(
-        "!{}.exists(o, o.?controller.orValue(false) && o.apiVersion == 'v1' && o.kind == 'Pod' && \
-         {name}.startsWith(o.name + '-') && !{name}.endsWith('-' + o.name))",
-        cel::list("oldObject.metadata", "ownerReferences")
-    )
+    format!("!{}", cel::ephemeral("oldObject.metadata"))
 }
 
 /// A bound claim moves into another storage class, which could be an exempt one. While it waits, the controller
@@ -146,7 +151,7 @@ fn guard_entries() -> Vec<Entry> {
         Entry {
             name: "definitions",
             group: "apiextensions.k8s.io",
-            resources: &["customresourcedefinitions"],
+            resources: DEFINITIONS,
             operations: &["UPDATE", "DELETE"],
             production_only: false,
             conditions: vec![
@@ -157,6 +162,7 @@ fn guard_entries() -> Vec<Entry> {
                         "request.operation == 'DELETE'".to_owned(),
                         "object.spec != oldObject.spec".to_owned(),
                         cel::owners_added(),
+                        definition_finalizers_changed(),
                     ]),
                 ),
             ],

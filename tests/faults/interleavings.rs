@@ -221,12 +221,12 @@ impl Scene {
             return;
         }
         until("the claim to be gone", async || admin.sees(&self.path).await.is_none()).await;
-        found("the request to have ended", async || {
+        found("the requests to have ended", async || {
             let requests = Asked::about(admin, &self.uid).await;
             let ended = |request: &Value| {
                 ["Executed", "Cancelled"].contains(&request["status"]["phase"].as_str().unwrap_or_default())
             };
-            (requests.len() == 1 && requests.iter().all(ended)).then_some(())
+            (!requests.is_empty() && requests.iter().all(ended)).then_some(())
         })
         .await;
     }

@@ -223,3 +223,24 @@ fn a_request_that_was_taken_back_lets_nothing_go_whatever_the_collector_still_ha
     }
     stays(&namespace, "data");
 }
+
+/// Whoever signs off reads these words in a terminal.
+#[test]
+fn words_hide_and_move_nothing() {
+    let (namespace, asked) = asked_by_alice("words");
+    let uid = field(&namespace, "pvc", "data", "{.metadata.uid}");
+    let mut objects = vec![(request(&namespace, &target(&namespace, "data", &uid)), "reason")];
+    objects.push((objects[0].0.clone(), "ticket"));
+    objects.extend(["comment", "verified"].map(|field| (asked.sign_off("Hold"), field)));
+    for (mut object, field) in objects {
+        for hiding in
+            ['\u{1b}', '\u{85}', '\u{9b}', '\u{200b}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202e}', '\u{feff}']
+        {
+            object["spec"][field] = json!(format!("keep{hiding}this"));
+            let output = me("bob").create(&object, &["--dry-run=server"]);
+            denied_in_words(&format!("spec.{field} in body should match"), &output);
+        }
+        object["spec"][field] = json!("Größe: 5 €\n\tデータ می\u{200c}خواهم 👩\u{200d}💻");
+        went(&me("bob").create(&object, &["--dry-run=server"]));
+    }
+}

@@ -307,3 +307,29 @@ async fn who_is_refused_learns_what_became_of_the_last_request() {
     assert_eq!(judge(&build(warns, &api), &delete_claim(&claim())).await, Ok("Warned".to_owned()));
     assert!(api.asked.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_changes_a_definition_of_ours_is_refused_through_its_status_too() {
+    let router = build(synced(), &Api::default());
+    let definition = json!({"metadata": {"name": "signoffs.foureyes.dev"}, "spec": {"group": "foureyes.dev"}});
+    let mut owned = definition.clone();
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]);
+    let mut held = definition.clone();
+    held["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    let mut redefined = definition.clone();
+    redefined["spec"]["scope"] = json!("Cluster");
+    let mut labelled = definition.clone();
+    labelled["metadata"]["labels"] = json!({"team": "a"});
+    let refused = || Err("DefinitionProtected".to_owned());
+    for (new, expected) in
+        [(labelled, Ok("Harmless".to_owned())), (owned, refused()), (held, refused()), (redefined, refused())]
+    {
+        for subresource in [json!(null), json!("status")] {
+            let mut review = request("UPDATE", "apiextensions.k8s.io", "customresourcedefinitions", None);
+            review["request"]["subResource"] = subresource;
+            review["request"]["oldObject"] = definition.clone();
+            review["request"]["object"] = new.clone();
+            assert_eq!(judge(&router, &review).await, expected, "{new}");
+        }
+    }
+}

@@ -35,14 +35,14 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
         Governance::Governed(effective) => effective,
     };
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
-    let verdict = governed_claim(scene, &claim, &target, &place.uid, &effective).await;
-    let record = claim.approval_record.as_deref();
+    let record = input::annotation(&object.metadata).record;
+    let verdict = governed_claim(scene, (&claim, record), &target, &place.uid, &effective).await;
     enforced(with_last_request(scene, &target, record, verdict, &effective).await, &effective)
 }
 
 async fn governed_claim(
     scene: &Scene<'_>,
-    claim: &Claim,
+    (claim, record): (&Claim, Option<&str>),
     target: &Target,
     namespace_uid: &str,
     effective: &Effective,
@@ -50,16 +50,16 @@ async fn governed_claim(
     let roots = scene.index.candidates(namespace_uid, true);
     let own = scene.index.candidates(&claim.uid, false);
     if roots.is_empty() && own.is_empty() {
-        return Err(nothing_known(claim, target, &scene.index.inventory_of_claim(claim)));
+        return Err(nothing_known(record, target, &scene.index.inventory_of_claim(claim)));
     }
     // Boxed, because most reviews end before this.
-    Box::pin(confirmed_claim(scene, claim, target, effective, (&roots, &own))).await
+    Box::pin(confirmed_claim(scene, (claim, record), target, effective, (&roots, &own))).await
 }
 
 /// `candidates` are the requests about the namespace and those about the claim.
 async fn confirmed_claim(
     scene: &Scene<'_>,
-    claim: &Claim,
+    (claim, record): (&Claim, Option<&str>),
     target: &Target,
     effective: &Effective,
     (roots, own): (&[Candidate], &[Candidate]),
@@ -82,16 +82,17 @@ async fn confirmed_claim(
         }
         (inventory, Asking::begin(scene.live, own).await?)
     };
-    let record = claim.approval_record.as_deref();
     match confirmation.deletion(asking, target, record, &inventory, scene.author()).await {
         Ok(proof) => Ok(proof),
-        Err(refusal) => Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory))),
+        Err(refusal) => {
+            Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(record, target, &inventory)))
+        }
     }
 }
 
 /// No request about this claim is known; it may carry an approval that the controller has yet to take up.
-fn nothing_known(claim: &Claim, target: &Target, inventory: &Inventory) -> Refusal {
-    if claim.approval_record.is_some() {
+fn nothing_known(record: Option<&str>, target: &Target, inventory: &Inventory) -> Refusal {
+    if record.is_some() {
         let sentence = format!("{} was not deleted: the approval on it is being taken up", target.text());
         return Refusal::new(Code::NotYetExecutable, sentence)
             .next("Try again in a moment with:", ready::delete(target));

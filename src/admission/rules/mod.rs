@@ -73,9 +73,10 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
         (GROUP, "signoffs", "", Operation::Update) => requests::updated(scene, "SignOff"),
         (GROUP, "signoffs", "", Operation::Delete) => Box::pin(sign_offs::deleted(scene)).await,
         (GROUP, "safetypolicies", "", _) => policies::written(scene),
-        ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Update | Operation::Delete) => {
-            definitions::changed(scene)
+        ("apiextensions.k8s.io", "customresourcedefinitions", "" | "status", Operation::Update) => {
+            definitions::updated(scene)
         }
+        ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Delete) => definitions::deleted(scene),
         (group, resource, subresource, operation) => Err(Refusal::new(
             Code::ReviewUnexpected,
             format!("{} of {resource}.{group}/{subresource} is nothing that foureyes judges", operation.as_str()),

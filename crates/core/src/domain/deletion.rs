@@ -44,7 +44,7 @@ pub fn govern_claim(
         free @ Governance::Free(_) => return Ok(free),
     };
     let floor = policies.floor();
-    if floor.exemption.covers(claim.storage_class.as_deref(), &claim.labels) {
+    if claim.is_exempt(&floor.exemption) {
         return Ok(free(NotGoverned::Exempt));
     }
     if claim.is_ephemeral() {
@@ -87,7 +87,7 @@ const fn free(why: NotGoverned) -> Governance {
 
 /// Whether a claim is data worth listing in a namespace's inventory.
 pub fn is_data(policies: &PolicySet, claim: &Claim) -> bool {
-    !policies.floor().exemption.covers(claim.storage_class.as_deref(), &claim.labels) && !claim.is_ephemeral()
+    !claim.is_exempt(&policies.floor().exemption) && !claim.is_ephemeral()
 }
 
 /// A namespace without data goes freely; `live` was read from the API server for this decision.

@@ -9,7 +9,7 @@ use crate::api::{
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
-use crate::domain::judgement::{ANNOTATION, Case, Executor, Judgement, Rights, judge};
+use crate::domain::judgement::{ANNOTATION, Case, Executor, Judgement, Rights, judge, person_asking};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::ready;
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
@@ -117,8 +117,12 @@ fn proven<'a>(observed: &Observed<'a>) -> Option<&'a Author> {
     prove_requester(observed.ring, observed.request).ok()
 }
 
-/// The newest approval by annotation, and whether it is still there. What goes with its object was not withdrawn.
+/// The newest approval by annotation, and whether it is still there. What goes with its object was not withdrawn. In a
+/// request that a person made it counts for nothing.
 fn seen_annotation(observed: &Observed<'_>, before: Option<&SeenAnnotation>) -> Option<SeenAnnotation> {
+    if person_asking(proven(observed), &observed.policies.floor().identities).is_some() {
+        return before.cloned();
+    }
     match (observed.record, before) {
         (Some(record), before) if before.is_none_or(|before| record.at > before.at) => {
             Some(SeenAnnotation { at: record.at.clone(), withdrawn: false })
@@ -321,8 +325,10 @@ fn summarise(
     let to_i32 = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let required = i32::try_from(judgement.required).unwrap_or(i32::MAX);
     let granted = to_i32(judgement.counted.len());
-    use ConditionReason::{OnHold, WaitingForSecondPerson, WaitingForSignOff};
-    let waits_for_people = matches!(outcome.reason, WaitingForSignOff | WaitingForSecondPerson | OnHold);
+    let waits_for_people = matches!(
+        outcome.reason,
+        ConditionReason::WaitingForSignOff | ConditionReason::WaitingForSecondPerson | ConditionReason::OnHold
+    );
     status.sign_offs = Some(SignOffSummary {
         required,
         granted,

@@ -1,13 +1,14 @@
 //! What scopes protection can't be loosened alone: environments, exemptions, owners, finalizers, policies, and our own
 //! definitions (bypasses 6, 12, 17, 23; facts 8, 19).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
     APPROVED_BY, APPROVED_BY_RECORD, Author, BREAK_GLASS_GROUP, DelegatedAction, ENVIRONMENT_LABEL, METADATA_PREFIX,
     NON_PRODUCTION,
 };
 use crate::domain::identity::{ActorKind, classify};
+use crate::domain::inventory::Claim;
 use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
 use crate::domain::ready;
@@ -15,9 +16,16 @@ use crate::domain::refusal::Refusal;
 use crate::reason::Code;
 
 /// Finalizers that the API server sets and the garbage collector removes; they protect dependents, not data.
-const COLLECTOR_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
+pub const COLLECTOR_FINALIZERS: &[&str] = &["foregroundDeletion", "orphan"];
+/// Who the API server is to itself.
+pub const API_SERVER: &str = "system:apiserver";
 /// Ends with the last pod that uses the claim.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// Whether this finalizer of a claim decides nothing about its data.
+fn is_free(finalizer: &str) -> bool {
+    COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION
+}
 
 /// Whether somebody acts under the break-glass group.
 pub fn breaks_glass(author: &Author) -> bool {
@@ -87,20 +95,38 @@ fn changed<'a>(old: &'a BTreeMap<String, String>, new: &'a BTreeMap<String, Stri
     other.map(|(key, value)| (key.as_str(), Some(value.as_str()))).or(gone).unwrap_or(("", None))
 }
 
-/// A claim's own labels, or its class once it is bound, change so that it would be exempt.
-pub fn exempted(
-    policies: &PolicySet,
-    text: &str,
-    old: (Option<&str>, &BTreeMap<String, String>),
-    new: (Option<&str>, &BTreeMap<String, String>),
-) -> Result<Proof, Refusal> {
+/// A claim's own labels, or its class once it is bound, change so that it would be exempt, or would be under a policy
+/// that is yet to be written: labels of ours are on a claim from birth or never (bypass 12).
+pub fn exempted(policies: &PolicySet, text: &str, (was, is): (&Claim, &Claim)) -> Result<Proof, Refusal> {
     let exemption = &policies.floor().exemption;
-    if exemption.covers(new.0, new.1) && !exemption.covers(old.0, old.1) {
-        let sentence = format!("claim {text} was not changed: it would become exempt from protection");
+    let relabelled = is.labels.iter().any(|(key, value)| was.labels.get(key) != Some(value));
+    if !was.is_exempt(exemption) && (relabelled || is.is_exempt(exemption)) {
+        let why = if is.is_exempt(exemption) {
+            "it would become exempt from protection"
+        } else {
+            "labels that begin with foureyes.dev/ can exempt it, so it is born with them or never gets them"
+        };
+        let sentence = format!("claim {text} was not changed: {why}");
         return Err(Refusal::new(Code::ExemptionAdded, sentence)
             .next("Which claims are exempt from birth is said in:", "kubectl get safetypolicy default -o yaml"));
     }
     Ok(HARMLESS)
+}
+
+/// Whether an update of a claim touches nothing that protects it. Conditions leave it to the webhook to find that out
+/// where there is much to compare; what runs by itself goes on then, whatever policies say (I 15).
+pub fn claim_untouched(
+    (was, is): (&Claim, &Claim),
+    added: &[AddedOwner],
+    removed: &[&str],
+    annotated: bool,
+) -> Option<Proof> {
+    let untouched = (&was.labels, was.too_many_labels) == (&is.labels, is.too_many_labels)
+        && was.storage_class == is.storage_class
+        && added.is_empty()
+        && removed.iter().all(|finalizer| is_free(finalizer))
+        && !annotated;
+    untouched.then_some(HARMLESS)
 }
 
 /// An owner, as it is added.
@@ -159,18 +185,19 @@ pub fn namespace_owned(
     }
 }
 
-/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none.
+/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none, unless the claim is
+/// going: then its deletion was judged, and a finalizer that nobody serves would keep it for ever.
 pub fn claim_unfinalized(
     policies: &PolicySet,
     namespace: &str,
     name: &str,
     removed: &[&str],
+    going: bool,
     author: &Author,
 ) -> Result<Proof, Refusal> {
-    let free = |finalizer: &str| COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION;
     let machine = classify(author, &policies.floor().identities) == ActorKind::Machine;
-    match removed.iter().find(|finalizer| !free(finalizer)) {
-        Some(finalizer) if !machine => Err(Refusal::new(
+    match removed.iter().find(|finalizer| !is_free(finalizer)) {
+        Some(finalizer) if !machine && !going => Err(Refusal::new(
             Code::FinalizerRemoved,
             format!("claim {namespace}/{name} was not changed: {finalizer} still protects it"),
         )
@@ -223,27 +250,55 @@ pub fn policy_written<'a>(
     })
 }
 
-/// A definition of ours is changed or deleted: with it every request and sign-off would be forged or gone.
-pub fn definition_changed(name: &str, deleted: bool, author: &Author) -> Result<Proof, Refusal> {
+/// A definition of ours is deleted: with it every request and sign-off would be gone.
+pub fn definition_deleted(name: &str, author: &Author) -> Result<Proof, Refusal> {
     if breaks_glass(author) {
         return Ok(Proof(Kind::Own));
     }
+    Err(definition_kept(name, true))
+}
+
+/// A definition of ours is updated: its spec, owners and finalizers stay, but that the API server ends what is `going`.
+pub fn definition_changed(
+    name: &str,
+    same_spec: bool,
+    (old, new): (&OwnMetadata, &OwnMetadata),
+    going: bool,
+    author: &Author,
+) -> Result<Proof, Refusal> {
+    let ended = going && author.username == API_SERVER;
+    if breaks_glass(author) {
+        return Ok(Proof(Kind::Own));
+    }
+    if same_spec && new.owners.is_subset(&old.owners) && (ended || same_finalizers(old, new)) {
+        return Ok(HARMLESS);
+    }
+    Err(definition_kept(name, false))
+}
+
+fn definition_kept(name: &str, deleted: bool) -> Refusal {
     let was = if deleted { "deleted" } else { "changed" };
     let sentence = format!("the definition {name} was not {was}: every record of its kind stands on it");
     let refusal = Refusal::new(Code::DefinitionProtected, sentence);
-    Err(if deleted {
+    if deleted {
         with_break_glass(refusal, &format!("kubectl delete crd {name}"))
     } else {
         repeated_with_break_glass(refusal)
-    })
+    }
+}
+
+/// None was added, and none removed but by the garbage collector.
+fn same_finalizers(old: &OwnMetadata, new: &OwnMetadata) -> bool {
+    let mut removed = old.finalizers.difference(&new.finalizers);
+    new.finalizers.is_subset(&old.finalizers) && removed.all(|entry| COLLECTOR_FINALIZERS.contains(&entry.as_str()))
 }
 
 /// Metadata of our own objects, as far as it decides anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnMetadata {
     /// Owners, each by all that names it.
-    pub owners: Vec<String>,
-    pub finalizers: Vec<String>,
+    pub owners: BTreeSet<String>,
+    pub finalizers: BTreeSet<String>,
     /// Labels and annotations; only those that begin with `foureyes.dev/` are compared.
     pub entries: BTreeMap<String, String>,
 }
@@ -251,19 +306,12 @@ pub struct OwnMetadata {
 /// Owners, finalizers and `foureyes.dev/` metadata of our objects stay as they were: an owner to nobody would have a
 /// hold collected within seconds (fact 31).
 pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata) -> Result<Proof, Refusal> {
-    let added = |old: &[String], new: &[String]| new.iter().any(|entry| !old.contains(entry));
-    let removed = old
-        .finalizers
-        .iter()
-        .any(|entry| !new.finalizers.contains(entry) && !COLLECTOR_FINALIZERS.contains(&entry.as_str()));
     let ours = |entries: &BTreeMap<String, String>| -> Vec<(String, String)> {
         let ours = entries.iter().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
         ours.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    let same = !added(&old.owners, &new.owners)
-        && !added(&old.finalizers, &new.finalizers)
-        && !removed
-        && ours(&old.entries) == ours(&new.entries);
+    let same =
+        new.owners.is_subset(&old.owners) && same_finalizers(old, new) && ours(&old.entries) == ours(&new.entries);
     if same {
         return Ok(HARMLESS);
     }

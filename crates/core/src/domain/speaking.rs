@@ -363,7 +363,7 @@ pub fn annotated(
         };
     };
     usable(speaker.author)?;
-    let record: ApprovalRecord = serde_json::from_str(text).map_err(|_| forged(&what))?;
+    let record = ApprovalRecord::read(text).map_err(|_| forged(&what))?;
     let sealed = if speaker.dry_run {
         record.seal.is_none() && record.uid == target.uid
     } else {

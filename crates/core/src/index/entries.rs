@@ -77,3 +77,26 @@ impl SignOffEntry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn of_a_namespace_only_labels_are_kept() {
+        let long = "x".repeat(250_000);
+        let namespace: Namespace = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "name": "shop", "uid": "u", "labels": {"team": "a"}, "finalizers": [long],
+                "annotations": {"foureyes.dev/approved-by-record": long, "note": long},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": long, "uid": "u"}],
+            },
+            "spec": {"finalizers": [long]},
+        }))
+        .unwrap();
+        let entry = NamespaceEntry::of(&namespace);
+        assert!(format!("{entry:?}").len() < 1_000);
+        assert_eq!(entry.labels.get("team").map(String::as_str), Some("a"));
+    }
+}

@@ -10,6 +10,7 @@ use super::entries::{NamespaceEntry, RequestEntry, SignOffEntry};
 use super::pieces::{Order, Pieces};
 use super::policies::{PolicyEntry, policy_set};
 use super::uid::Uid;
+use crate::api::Phase;
 use crate::domain::inventory::{Claim, Inventory, Volume};
 use crate::domain::policy::PolicySet;
 
@@ -69,6 +70,9 @@ pub enum Change {
     /// Everything of one kind, read anew.
     Reset(Kind, Vec<Change>),
 }
+
+/// Requests that wait for people and are looked at nevertheless.
+const MOST_WAITING: usize = 8;
 
 /// Entries by name.
 type Map<T> = HashTrieMapSync<Box<str>, Arc<T>>;
@@ -153,6 +157,12 @@ impl Snapshot {
         let about = self.about(&target);
         let mut candidates: Vec<_> = about.filter(|entry| ended_too || !entry.phase.is_ended()).collect();
         candidates.sort_by_key(|entry| (Reverse(advance(entry.phase)), &entry.name));
+        // One that waits for people may have moved on by now, or tells what is awaited. A few of them will do: each costs
+        // reads, and anybody who may ask can make a hundred.
+        if !ended_too {
+            let usable = candidates.partition_point(|entry| advance(entry.phase) >= advance(Phase::Executable));
+            candidates.truncate(usable + MOST_WAITING);
+        }
         candidates.into_iter().map(RequestEntry::candidate).collect()
     }
 
@@ -321,8 +331,7 @@ fn gone(authors: &mut Authors, author: &str) {
     }
 }
 
-const fn advance(phase: crate::api::Phase) -> u8 {
-    use crate::api::Phase;
+const fn advance(phase: Phase) -> u8 {
     match phase {
         Phase::Executing => 4,
         Phase::Executable => 3,
@@ -335,7 +344,6 @@ const fn advance(phase: crate::api::Phase) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Phase;
 
     fn request(name: &str, target: &str, phase: Phase) -> Change {
         Change::Request(RequestEntry {

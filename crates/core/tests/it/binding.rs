@@ -179,6 +179,10 @@ fn the_annotation_is_good_for_its_object_and_its_inventory() {
     let text = serde_json::to_string(scene.record.as_ref().unwrap()).unwrap();
     assert!(ApprovalRecord::prove(ring(), &text, &scene.target.uid).is_ok());
     assert_eq!(ApprovalRecord::prove(ring(), &text, &uid(7)), Err(SealError::Mismatch));
+    // Anybody may write it outside production, so that nothing long is even read.
+    let long = |bytes| format!("{text}{}", " ".repeat(bytes - text.len()));
+    assert!(ApprovalRecord::prove(ring(), &long(64 * 1024), &scene.target.uid).is_ok());
+    assert_eq!(ApprovalRecord::prove(ring(), &long(64 * 1024 + 1), &scene.target.uid), Err(SealError::Malformed));
     scene.live = inventory([1, 2]);
     scene.reconciled(TargetState::Live, 60);
     assert_eq!(refused(&scene), Code::SignOffMissing);

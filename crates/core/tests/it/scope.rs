@@ -10,8 +10,9 @@ use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{
-    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, definition_changed, environment_misspelled, exempted,
-    namespace_finalized, namespace_owned, namespace_relabelled, own_metadata, policy_written,
+    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, claim_untouched, definition_changed, definition_deleted,
+    environment_misspelled, exempted, namespace_finalized, namespace_owned, namespace_relabelled, own_metadata,
+    policy_written,
 };
 use foureyes_core::index::policy_entry;
 use rstest::rstest;
@@ -128,7 +129,8 @@ fn the_command_of_a_relabelling_repeats_it() {
 #[rstest]
 #[case::label(None, &[], None, &[("foureyes.dev/scratch", "yes")], "ExemptionAdded")]
 #[case::class(None, &[], Some("scratch"), &[], "ExemptionAdded")]
-#[case::other_label(None, &[], None, &[("foureyes.dev/scratch", "no")], "ok")]
+#[case::one_that_may_exempt_later(None, &[], None, &[("foureyes.dev/scratch", "no")], "ExemptionAdded")]
+#[case::another_value(None, &[("foureyes.dev/a", "b")], None, &[("foureyes.dev/a", "c")], "ExemptionAdded")]
 #[case::other_class(Some("fast"), &[], Some("slow"), &[], "ok")]
 #[case::already(Some("scratch"), &[], Some("scratch"), &[("foureyes.dev/scratch", "yes")], "ok")]
 #[case::away(None, &[("foureyes.dev/scratch", "yes")], None, &[], "ok")]
@@ -139,8 +141,29 @@ fn claims_are_exempt_from_birth_or_not_at_all(
     #[case] new: &[(&str, &str)],
     #[case] expected: &str,
 ) {
-    let (old, new) = (labels(old), labels(new));
-    assert_eq!(verdict(exempted(&set(), "shop/data-1", (old_class, &old), (new_class, &new))), expected);
+    let of = |class: Option<&str>, of: &[(&str, &str)]| Claim {
+        storage_class: class.map(Into::into),
+        labels: labels(of),
+        ..claim(1)
+    };
+    assert_eq!(verdict(exempted(&set(), "shop/data-1", (&of(old_class, old), &of(new_class, new)))), expected);
+}
+
+#[test]
+fn an_update_that_touches_no_protection_needs_no_policy() {
+    let was = Claim { labels: labels(&[("foureyes.dev/scratch", "no")]), ..claim(1) };
+    let untouched = |is: &Claim, removed: &[&str], annotated| {
+        claim_untouched((&was, is), &[], removed, annotated).map(|proof| proof.as_str().to_owned())
+    };
+    let bound = Claim { volume: Some("another".into()), size: Some("9Gi".into()), ..was.clone() };
+    let harmless = Some("Harmless".to_owned());
+    assert_eq!(untouched(&bound, &["kubernetes.io/pvc-protection", "orphan"], false), harmless);
+    assert_eq!(untouched(&was, &["example.com/keep"], false), None);
+    assert_eq!(untouched(&was, &[], true), None);
+    assert_eq!(untouched(&Claim { labels: labels(&[]), ..was.clone() }, &[], false), None);
+    assert_eq!(untouched(&Claim { storage_class: Some("scratch".into()), ..was.clone() }, &[], false), None);
+    let owner = AddedOwner { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
+    assert!(claim_untouched((&was, &was), &[owner], &[], false).is_none());
 }
 
 #[rstest]
@@ -182,7 +205,9 @@ fn owners_of_namespaces(#[case] who: &str, #[case] expected: &str) {
 #[case("eve", &[], "ok")]
 #[case("system:serviceaccount:ops:operator", &["example.org/backup"], "ok")]
 fn finalizers_of_claims(#[case] who: &str, #[case] removed: &[&str], #[case] expected: &str) {
-    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, &named(who))), expected);
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, false, &named(who))), expected);
+    // Once it is going, its deletion was judged.
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, true, &named(who))), "ok");
 }
 
 #[rstest]
@@ -252,9 +277,26 @@ fn an_unreadable_policy_is_repaired_by_break_glass_only() {
 
 #[test]
 fn definitions_take_break_glass() {
-    for deleted in [false, true] {
-        assert_eq!(verdict(definition_changed("signoffs.foureyes.dev", deleted, &named("eve"))), "DefinitionProtected");
-        assert_eq!(verdict(definition_changed("signoffs.foureyes.dev", deleted, &breaking_glass("dave"))), "ok");
+    const NAME: &str = "signoffs.foureyes.dev";
+    assert_eq!(verdict(definition_deleted(NAME, &named("eve"))), "DefinitionProtected");
+    assert_eq!(verdict(definition_deleted(NAME, &breaking_glass("dave"))), "ok");
+    let old = metadata(&["o"], &["example.org/f", "foregroundDeletion"], &[]);
+    let change = |new: &OwnMetadata, same_spec, going, who: &str| {
+        assert_eq!(verdict(definition_changed(NAME, same_spec, (&old, new), going, &breaking_glass(who))), "ok");
+        verdict(definition_changed(NAME, same_spec, (&old, new), going, &named(who)))
+    };
+    assert_eq!(change(&old, true, false, "eve"), "ok");
+    assert_eq!(change(&metadata(&[], &["example.org/f"], &[("team", "a")]), true, false, "eve"), "ok");
+    assert_eq!(change(&old, false, false, "eve"), "DefinitionProtected");
+    assert_eq!(change(&metadata(&["o", "p"], &["example.org/f"], &[]), true, false, "eve"), "DefinitionProtected");
+    assert_eq!(change(&metadata(&[], &["example.org/f", "g"], &[]), true, false, "eve"), "DefinitionProtected");
+    let ended = metadata(&["o"], &[], &[]);
+    for (going, who, expected) in [
+        (true, "system:apiserver", "ok"),
+        (false, "system:apiserver", "DefinitionProtected"),
+        (true, "eve", "DefinitionProtected"),
+    ] {
+        assert_eq!(change(&ended, true, going, who), expected);
     }
 }
 
@@ -268,6 +310,7 @@ fn break_glass_is_shown_as_a_command_or_as_the_end_of_ones_own() {
     let broken = policy_entry(&json!({"metadata": {"name": "default"}, "spec": {"approvals": {"min": 0}}}));
     let unreadable = PolicySet::default().with_undecodable(broken.unwrap_err());
     let warns = compiled("default", &json!({"enforcement": {"deletions": "Warn"}}));
+    let plain = metadata(&[], &[], &[]);
     for (refusal, was, command) in [
         (written(&old, looser("default")), "SafetyPolicy default was not changed", end.to_owned()),
         (written(&unreadable, looser("default")), "SafetyPolicy default was not changed", end.to_owned()),
@@ -278,12 +321,12 @@ fn break_glass_is_shown_as_a_command_or_as_the_end_of_ones_own() {
             format!("kubectl delete safetypolicy default {end}"),
         ),
         (
-            definition_changed("x", false, &named("eve")).unwrap_err(),
+            definition_changed("x", false, (&plain, &plain), false, &named("eve")).unwrap_err(),
             "the definition x was not changed",
             end.to_owned(),
         ),
         (
-            definition_changed("x", true, &named("eve")).unwrap_err(),
+            definition_deleted("x", &named("eve")).unwrap_err(),
             "the definition x was not deleted",
             format!("kubectl delete crd x {end}"),
         ),
@@ -314,8 +357,8 @@ fn our_own_objects_keep_their_owners_finalizers_and_metadata() {
     assert_eq!(with(|new| drop(new.entries.remove("team"))), "ok");
     assert_eq!(with(|new| new.owners.clear()), "ok");
     assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "foregroundDeletion")), "ok");
-    assert_eq!(with(|new| new.owners.push("nobody".to_owned())), "Immutable");
-    assert_eq!(with(|new| new.finalizers.push("example.org/g".to_owned())), "Immutable");
+    assert_eq!(with(|new| drop(new.owners.replace("nobody".to_owned()))), "Immutable");
+    assert_eq!(with(|new| drop(new.finalizers.replace("example.org/g".to_owned()))), "Immutable");
     assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "example.org/f")), "Immutable");
     assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/a".to_owned(), "2".to_owned()))), "Immutable");
     assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/b".to_owned(), "1".to_owned()))), "Immutable");
