@@ -4,7 +4,7 @@
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, GROUP, Requester, SignOff};
 use foureyes_core::digest::hex;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, stated};
+use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, stated, stated_exactly};
 use foureyes_core::reason::Code;
 use foureyes_core::seal::{SealError, SigningKey};
 use jiff::Timestamp;
@@ -146,7 +146,7 @@ fn annotation(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refu
     }
     let record = ApprovalRecord {
         author: scene.author.clone(),
-        at: stated(scene.now),
+        at: stated_exactly(scene.now),
         // An apply may leave it out of the new object, where the API server fills it in only after this.
         uid: input::uid(input::old(scene.request)?)?.to_owned(),
         digest: digest.to_owned(),

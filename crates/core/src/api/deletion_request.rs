@@ -1,6 +1,6 @@
 //! `DeletionRequest`: somebody wants a claim or a namespace deleted.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -271,7 +271,7 @@ pub struct ListedItem {
 #[serde(rename_all = "camelCase")]
 pub struct SeenAnnotation {
     /// When it was made.
-    pub at: Time,
+    pub at: MicroTime,
     /// True once it was seen gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,

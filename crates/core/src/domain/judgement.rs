@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, SignOffEntry};
 use crate::digest::short;
 use crate::domain::identity::{ActorKind, Aliases, classify, is_usable, same_person};
-use crate::domain::statement::{ApprovalRecord, prove_sign_off};
+use crate::domain::statement::{ApprovalRecord, prove_sign_off, stated};
 use crate::seal::KeyRing;
 
 /// Approvals needed when no person asked: a machine, a shared identity, the annotation, the controller.
@@ -244,7 +244,8 @@ fn spoken_by_annotation(case: &Case<'_>, record: &ApprovalRecord, human: Option<
         name: ANNOTATION.to_owned(),
         says: Says::Approve,
         author: Some(record.author.clone()),
-        at: Some(record.at.0),
+        // In seconds, as everything that it is compared with.
+        at: Some(stated(record.at.0).0),
         digest: current.then(|| case.subject_digest.to_owned()),
         unproven,
     }

@@ -7,11 +7,13 @@ use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::statement::{ApprovalRecord, prove_requester, prove_sign_off};
 use foureyes_core::reason::Code;
 use foureyes_core::seal::{KeyRing, SealError};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DAY, Scene, claim, inventory, key, named, record, ring, second, sign_off, subject_of, time, uid, volume,
+    CLUSTER, DAY, Scene, claim, inventory, key, named, record, ring, second, sign_off, subject_of, time, uid, volume,
 };
 
 /// alice asked, bob signed off, and it is released.
@@ -228,6 +230,25 @@ fn an_annotation_that_was_seen_gone_counts_no_more_whoever_puts_its_record_back(
     assert_eq!(scene.confirmed(&named("eve"), 230).unwrap_err().code, Code::SignOffMissing);
     scene.reconciled(TargetState::Live, 240);
     assert_eq!(scene.confirmed(&named("eve"), 250).unwrap_err().code, Code::SignOffMissing);
+}
+
+/// Whoever takes an approval back may give it again at once: its time is told to the microsecond.
+#[test]
+fn an_annotation_in_the_same_second_as_one_that_was_withdrawn_counts() {
+    let mut scene = Scene::of_claim(None);
+    let again = |scene: &Scene, micros: i64| {
+        let record = scene.record.clone().unwrap();
+        let at = MicroTime(record.at.0 + SignedDuration::from_micros(micros));
+        ApprovalRecord { at, seal: None, ..record }.sealed(key(), CLUSTER).unwrap()
+    };
+    scene.annotates(&named("bob"), 10);
+    scene.reconciled(TargetState::Live, 60);
+    let next = again(&scene, 1);
+    scene.record = None;
+    scene.reconciled(TargetState::Live, 61);
+    scene.record = Some(next);
+    scene.reconciled(TargetState::Live, 62);
+    assert!(scene.confirmed(&named("eve"), 63).is_ok());
 }
 
 #[test]

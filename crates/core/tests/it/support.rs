@@ -20,7 +20,7 @@ use foureyes_core::domain::statement::{
 };
 use foureyes_core::seal::{KeyRing, SigningKey};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use serde_json::Value;
 
 pub const CLUSTER: &str = "2f6a3e1c-0000-4000-8000-0000000000aa";
@@ -201,8 +201,13 @@ pub fn sign_off(
 /// The record behind the annotation on an object with this UID.
 pub fn record(author: &Author, second: i64, object: &str, short_digest: &str) -> ApprovalRecord {
     let digest = short_digest.to_owned();
-    let record =
-        ApprovalRecord { author: author.clone(), at: time(second), uid: object.to_owned(), digest, seal: None };
+    let record = ApprovalRecord {
+        author: author.clone(),
+        at: MicroTime(time(second).0),
+        uid: object.to_owned(),
+        digest,
+        seal: None,
+    };
     record.sealed(key(), CLUSTER).unwrap()
 }
 
