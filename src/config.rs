@@ -58,10 +58,16 @@ pub enum Command {
     /// Check exported sign-offs without a cluster: who signed what, when, and whether the seal is true
     ///
     /// Get the keys once with
+    ///
     ///   kubectl -n foureyes-system get configmap foureyes-keys -o yaml > keys.yaml
+    ///
     /// and a sign-off with
+    ///
     ///   kubectl get signoff NAME -o yaml | foureyes verify --keys keys.yaml -
-    /// The exit code is 0 if every sign-off is valid, 1 if one is not, 2 if the input can't be read.
+    ///
+    /// The exit code is 0 if every sign-off is valid, 1 if one is not, 2 if the input can't be read or holds none.
+    /// Requests and policies beside the sign-offs are skipped.
+    #[command(verbatim_doc_comment)]
     Verify(VerifyArgs),
     /// Print the CustomResourceDefinitions of this version as YAML
     Crds,
@@ -76,8 +82,8 @@ pub struct WebhookArgs {
     /// Where /livez, /readyz and /metrics are served, over plain HTTP
     #[arg(long, env = "FOUREYES_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDR:PORT")]
     pub admin: SocketAddr,
-    /// PEM file with the authority of the API server's client certificate; sign-offs are then sealed only for callers
-    /// that show one
+    /// PEM file with the authority of the API server's client certificate; every review by a caller that shows none is
+    /// then refused with `CallerUnverified`
     #[arg(long, env = "FOUREYES_CLIENT_CA", value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
     /// Name that the API server's client certificate must have (common name or DNS name); may be given again.
@@ -113,7 +119,7 @@ pub struct ControllerArgs {
 #[derive(Args, Clone, Debug)]
 pub struct KeysArgs {
     /// Make a new key even if there is one; the old public keys stay listed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rotate_after")]
     pub rotate: bool,
     /// Make a new key if the present one is older than this, such as 90d
     #[arg(long, env = "FOUREYES_ROTATE_AFTER", value_name = "DURATION", value_parser = duration)]
@@ -189,6 +195,25 @@ mod tests {
     #[test]
     fn a_client_name_without_an_authority_is_refused() {
         assert!(Cli::try_parse_from(["foureyes", "webhook", "--client-name", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_key_is_made_now_or_when_it_is_old() {
+        let keys = |args: &[&str]| Cli::try_parse_from([&["foureyes", "keys"], args].concat()).is_ok();
+        assert!(keys(&["--rotate"]) && keys(&["--rotate-after", "90d"]));
+        assert!(!keys(&["--rotate", "--rotate-after", "90d"]));
+    }
+
+    #[test]
+    fn commands_in_help_stand_on_lines_of_their_own() {
+        let mut cli = Cli::command();
+        let help = cli.find_subcommand_mut("verify").unwrap().render_long_help().to_string();
+        for line in [
+            "  kubectl -n foureyes-system get configmap foureyes-keys -o yaml > keys.yaml",
+            "  kubectl get signoff NAME -o yaml | foureyes verify --keys keys.yaml -",
+        ] {
+            assert!(help.lines().any(|other| other == line), "{line} not in\n{help}");
+        }
     }
 
     #[test]

@@ -39,6 +39,9 @@ async fn start(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
         Command::Verify(args) => {
             let report = verify::run(&args)?;
             print!("{}", report.text);
+            if report.skipped > 0 {
+                eprintln!("foureyes: skipped {} requests and policies beside the sign-offs", report.skipped);
+            }
             return Ok(ExitCode::from(u8::from(!report.all_valid)));
         }
         Command::Crds => print!("{}", manifests::crds::text()?),

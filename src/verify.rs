@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::cluster::live::{ReadError, key_ring};
 use crate::config::VerifyArgs;
 
+/// What `kubectl get foureyes` lists beside sign-offs.
+const OTHER_KINDS: [&str; 2] = ["DeletionRequest", "SafetyPolicy"];
+
 /// Why there was nothing to check.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -33,6 +36,12 @@ pub enum VerifyError {
         /// What is wrong with it.
         why: String,
     },
+    /// Nothing to check, which must not pass for a check that was passed.
+    #[error("no sign-off in {file}")]
+    Empty {
+        /// Its path.
+        file: String,
+    },
     /// The ConfigMap of the keys.
     #[error("{file}: {source}")]
     Keys {
@@ -50,16 +59,23 @@ pub struct Report {
     pub text: String,
     /// Every sign-off was valid, and there was at least one.
     pub all_valid: bool,
+    /// Requests and policies that stood beside the sign-offs.
+    pub skipped: usize,
 }
 
 /// Reads the keys and the sign-offs and checks each; `-` is standard input.
 pub fn run(args: &VerifyArgs) -> Result<Report, VerifyError> {
     let ring = read_keys(&args.keys)?;
-    let mut sign_offs = Vec::new();
+    let (mut sign_offs, mut all_skipped) = (Vec::new(), 0);
     for file in &args.signoffs {
-        sign_offs.extend(read_sign_offs(file)?);
+        let (found, skipped) = read_sign_offs(file)?;
+        if found.is_empty() {
+            return Err(VerifyError::Empty { file: shown(file) });
+        }
+        sign_offs.extend(found);
+        all_skipped += skipped;
     }
-    Ok(report(&ring, &sign_offs))
+    Ok(Report { skipped: all_skipped, ..report(&ring, &sign_offs) })
 }
 
 /// What the keys say about each sign-off.
@@ -71,7 +87,7 @@ pub fn report(ring: &KeyRing, sign_offs: &[SignOff]) -> Report {
     }
     // Writing to a String can't fail.
     let _ = writeln!(text, "{valid} of {} valid, by the keys of cluster {}", sign_offs.len(), plain(&ring.cluster_id));
-    Report { text, all_valid: valid == sign_offs.len() && valid > 0 }
+    Report { text, all_valid: valid == sign_offs.len() && valid > 0, skipped: 0 }
 }
 
 fn describe(ring: &KeyRing, sign_off: &SignOff, text: &mut String) -> bool {
@@ -121,14 +137,19 @@ fn read_keys(file: &Path) -> Result<KeyRing, VerifyError> {
     key_ring(&map).map_err(|source| VerifyError::Keys { file: shown(file), source })
 }
 
-fn read_sign_offs(file: &Path) -> Result<Vec<SignOff>, VerifyError> {
-    let mut found = Vec::new();
+/// The sign-offs of a file, and how many objects of our other kinds it has.
+fn read_sign_offs(file: &Path) -> Result<(Vec<SignOff>, usize), VerifyError> {
+    let (mut found, mut skipped) = (Vec::new(), 0);
     for document in documents(file, &read(file)?)? {
         let items = match &document["items"] {
             Value::Array(items) => items.as_slice(),
             _ => std::slice::from_ref(&document),
         };
         for item in items {
+            if item["apiVersion"] == API_VERSION && OTHER_KINDS.iter().any(|kind| item["kind"] == *kind) {
+                skipped += 1;
+                continue;
+            }
             if item["kind"] != "SignOff" || item["apiVersion"] != API_VERSION {
                 return Err(content(file, &format!("a SignOff of {API_VERSION} is wanted, found {}", item["kind"])));
             }
@@ -136,7 +157,7 @@ fn read_sign_offs(file: &Path) -> Result<Vec<SignOff>, VerifyError> {
             found.push(sign_off);
         }
     }
-    Ok(found)
+    Ok((found, skipped))
 }
 
 /// Every document of a YAML stream (JSON is YAML) but empty ones.
@@ -291,10 +312,34 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_sign_offs_is_not_valid() {
-        let (_, ring) = key();
-        let (_dir, args) = files(&ring, r#"{"apiVersion":"v1","kind":"List","items":[]}"#);
-        assert!(!run(&args).unwrap().all_valid);
+    fn where_there_is_no_sign_off_nothing_was_checked() {
+        let (key, ring) = key();
+        let others = json!({"apiVersion": "v1", "kind": "List", "items": [other("DeletionRequest")]}).to_string();
+        for text in [r#"{"apiVersion":"v1","kind":"List","items":[]}"#, "", "---\n", &others] {
+            let (_dir, mut args) = files(&ring, text);
+            let why = format!("no sign-off in {}", args.signoffs[0].display());
+            assert_eq!(run(&args).unwrap_err().to_string(), why, "{text}");
+            // Nor is it beside one that is valid.
+            let (_other, valid) = files(&ring, &json!(signed(&key)).to_string());
+            args.signoffs.extend(valid.signoffs);
+            assert_eq!(run(&args).unwrap_err().to_string(), why, "{text}");
+        }
+        assert_eq!(VerifyError::Empty { file: shown(Path::new("-")) }.to_string(), "no sign-off in standard input");
+    }
+
+    fn other(kind: &str) -> Value {
+        json!({"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "x"}, "spec": {}})
+    }
+
+    #[test]
+    fn other_kinds_of_ours_are_skipped_and_counted() {
+        let (key, ring) = key();
+        let items = [other("DeletionRequest"), json!(signed(&key)), other("SafetyPolicy"), other("DeletionRequest")];
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+        let (_dir, args) = files(&ring, &list);
+        let report = run(&args).unwrap();
+        assert_eq!((report.all_valid, report.skipped), (true, 3));
+        assert!(report.text.ends_with("1 of 1 valid, by the keys of cluster c\n"), "{}", report.text);
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn snapshot(requests: usize) -> Snapshot {
             target_uid: format!("00000000-0000-4000-9000-{number:012}").into(),
             author: format!("person-{}", number % 50).into(),
             phase: Phase::Pending,
+            created: 0,
         }));
         index.apply(Change::SignOff(SignOffEntry {
             name: format!("pvc-data-{number}-approve").into(),

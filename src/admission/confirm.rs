@@ -1,7 +1,7 @@
 //! Live confirmation: what an allow of a governed deletion rests on is read from the API server for that decision.
 
 use foureyes_core::api::{Author, DeletionRequest, SignOff, Target, TargetKind};
-use foureyes_core::domain::deletion::{Evidence, confirm, confirm_cascade};
+use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory};
 use foureyes_core::domain::judgement::{Rights, rights_needed};
 use foureyes_core::domain::policy::{Effective, PolicySet};
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 
 use crate::cluster::access::Requests;
-use crate::cluster::live::{Live, ReadError, namespace_record};
+use crate::cluster::live::{Live, ReadError, record};
 
 /// Requests tried for one decision; the most advanced come first. More than one author can have open, so that nobody
 /// alone can stand in front of a request that would do.
@@ -105,7 +105,8 @@ impl<'a> Root<'a> {
 }
 
 impl Confirmation<'_> {
-    /// Whether one of the candidate requests lets `executor` delete `target`; else the refusal of the most advanced.
+    /// Whether one of the candidate requests lets `executor` delete `target`; else the refusal of the one that comes
+    /// closest, of several the most advanced.
     pub async fn deletion(
         &self,
         mut asking: Asking<'_>,
@@ -115,15 +116,18 @@ impl Confirmation<'_> {
         executor: &Author,
     ) -> Result<Proof, Option<Refusal>> {
         let record = record.and_then(|text| ApprovalRecord::prove(&asking.ring, text, &target.uid).ok());
-        let mut first = None;
+        let mut closest: Option<(Closeness, Refusal)> = None;
         while let Some(asked) = asking.next().await.map_err(Some)? {
             let verdict = self.one(&asked, target, record.as_ref(), &asking.ring, inventory, executor).await;
             match verdict {
                 Ok(proof) => return Ok(proof),
-                Err(refusal) => drop(first.get_or_insert(refusal)),
+                Err(refused) if closest.as_ref().is_none_or(|(before, _)| refused.0 > *before) => {
+                    closest = Some(refused);
+                }
+                Err(_) => {}
             }
         }
-        Err(first)
+        Err(closest.map(|(_, refusal)| refusal))
     }
 
     async fn one(
@@ -134,11 +138,12 @@ impl Confirmation<'_> {
         ring: &KeyRing,
         inventory: &Inventory,
         executor: &Author,
-    ) -> Result<Proof, Refusal> {
+    ) -> Result<Proof, (Closeness, Refusal)> {
         let Asked { request, sign_offs } = asked;
         let needed = rights_needed(sign_offs, record);
         let places = [target.rights_namespace().to_owned()].into();
-        let rights = self.live.rights(&needed, Requests::Deletions, &places).await.map_err(|error| unread(&error))?;
+        let rights = self.live.rights(&needed, Requests::Deletions, &places).await;
+        let rights = rights.map_err(|error| (Closeness::Unknown, unread(&error)))?;
         let evidence = Evidence {
             target,
             request,
@@ -150,7 +155,7 @@ impl Confirmation<'_> {
             rights: &rights,
             live: inventory,
         };
-        confirm(&evidence, executor, self.now)
+        confirm(&evidence, executor, self.now).map_err(|refusal| (closeness(&evidence, &refusal), refusal))
     }
 
     /// Whether a claim may go with its namespace, which is going: latched by the live root.
@@ -171,7 +176,7 @@ impl Confirmation<'_> {
             uid: root.metadata.uid.clone().unwrap_or_default(),
         };
         let record =
-            namespace_record(&root).and_then(|text| ApprovalRecord::prove(&asking.ring, text, &target.uid).ok());
+            record(&root.metadata).and_then(|text| ApprovalRecord::prove(&asking.ring, text, &target.uid).ok());
         let rights = Rights::latched();
         let mut first = None;
         while let Some(Asked { request, sign_offs }) = asking.next().await.map_err(Some)? {

@@ -1,10 +1,10 @@
 //! From wire objects to what decisions take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use foureyes_core::api::{
     APPROVED_BY, APPROVED_BY_RECORD, ChangeRequest, ChangeRequestStatus, DeletionRequest, DeletionRequestStatus,
-    METADATA_PREFIX, SignOff, Target, TargetKind,
+    METADATA_PREFIX, SignOff, Target, TargetKind, is_name,
 };
 use foureyes_core::domain::inventory::{Claim, Controller};
 use foureyes_core::domain::refusal::Refusal;
@@ -87,19 +87,20 @@ fn parsed<'a, T: Deserialize<'a> + Default>(object: &Object<'a>) -> Result<T, Re
 pub fn claim(namespace: &str, object: &Object<'_>) -> Result<Claim, Refusal> {
     let spec: ClaimSpec<'_> = parsed(object)?;
     let meta = &object.metadata;
+    let labels = meta.labels.iter().flatten().map(|(key, value)| (&**key, value.as_deref().unwrap_or_default()));
     let size = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
     Ok(Claim {
         namespace: namespace.into(),
         name: name(object)?.into(),
         uid: uid(object)?.into(),
-        volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+        volume: spec.volume_name.as_deref().filter(|name| is_name(name)).map(Into::into),
         storage_class: spec.storage_class_name.as_deref().map(Into::into),
         size: size.map(|size| (&**size).into()),
-        labels: own_labels(meta),
         controller: controller(meta),
         going_since: going_since(meta)?,
-        approval_record: meta.annotations.get(APPROVED_BY_RECORD).map(Into::into),
-    })
+        ..Claim::default()
+    }
+    .labelled(labels))
 }
 
 /// The owner that controls an object.
@@ -161,19 +162,24 @@ struct NamespaceSpec<'a> {
 /// Whether a namespace loses any of its `spec.finalizers`.
 pub fn namespace_loses_finalizer(old: &Object<'_>, new: &Object<'_>) -> Result<bool, Refusal> {
     let (old, new): (NamespaceSpec<'_>, NamespaceSpec<'_>) = (parsed(old)?, parsed(new)?);
-    let kept = new.finalizers.unwrap_or_default();
-    Ok(old.finalizers.iter().flatten().any(|finalizer| !kept.contains(finalizer)))
+    Ok(!missing(old.finalizers.as_deref(), new.finalizers.as_deref()).is_empty())
+}
+
+/// Those of the first list that are not in the second. Both can have thousands, so that none is searched for in a list.
+fn missing<'r>(of: Option<&'r [Text<'_>]>, among: Option<&[Text<'_>]>) -> Vec<&'r str> {
+    let known: HashSet<&str> = among.into_iter().flatten().map(|text| &**text).collect();
+    of.into_iter().flatten().map(|text| &**text).filter(|text| !known.contains(text)).collect()
 }
 
 /// Owners that the new object has and the old had not, or not as its controller. A UID alone is no owner: under
 /// another name or kind it is nobody, and the object would be collected; as a pod it would make a claim ephemeral.
 pub fn added_owners(old: &Metadata<'_>, new: &Metadata<'_>) -> Vec<AddedOwner> {
     let controls = |owner: &Owner<'_>| owner.controller == Some(true);
-    let had = |owner: &Owner<'_>| {
-        let same = |other: &Owner<'_>| identity(other) == identity(owner) && (controls(other) || !controls(owner));
-        old.owner_references.iter().flatten().any(same)
-    };
-    let added = new.owner_references.iter().flatten().filter(|owner| !had(owner));
+    let old = || old.owner_references.iter().flatten();
+    let had: HashSet<_> = old().map(identity).collect();
+    let controlled: HashSet<_> = old().filter(|owner| controls(owner)).map(identity).collect();
+    let is_new = |owner: &&Owner<'_>| !(if controls(owner) { &controlled } else { &had }).contains(&identity(owner));
+    let added = new.owner_references.iter().flatten().filter(is_new);
     added
         .map(|owner| AddedOwner {
             group: owner.group().to_owned(),
@@ -190,8 +196,7 @@ fn identity<'r>(owner: &'r Owner<'_>) -> [&'r str; 4] {
 
 /// Finalizers that the old object had and the new has not.
 pub fn removed_finalizers<'r>(old: &'r Metadata<'_>, new: &Metadata<'_>) -> Vec<&'r str> {
-    let kept = |text: &Text<'_>| new.finalizers.iter().flatten().any(|other| other == text);
-    old.finalizers.iter().flatten().filter(|text| !kept(text)).map(|text| &**text).collect()
+    missing(old.finalizers.as_deref(), new.finalizers.as_deref())
 }
 
 /// Metadata of our own objects that decides anything.
@@ -224,18 +229,37 @@ pub fn target(kind: TargetKind, namespace: Option<&str>, object: &Object<'_>) ->
 
 /// A request; its status is not part of a review's final object and is read live where it matters.
 pub fn deletion_request(object: &Object<'_>) -> Result<DeletionRequest, Refusal> {
-    Ok(DeletionRequest { metadata: metadata(object), spec: spec(object)?, status: None::<DeletionRequestStatus> })
+    Ok(DeletionRequest {
+        metadata: metadata(object),
+        spec: stated(object, "DeletionRequest")?,
+        status: None::<DeletionRequestStatus>,
+    })
 }
 
 /// A change; its status is read live where it matters.
 pub fn change_request(request: &Request<'_>, object: &Object<'_>) -> Result<ChangeRequest, Refusal> {
     let metadata = ObjectMeta { namespace: Some(namespace(request)?.to_owned()), ..metadata(object) };
-    Ok(ChangeRequest { metadata, spec: spec(object)?, status: None::<ChangeRequestStatus> })
+    Ok(ChangeRequest { metadata, spec: stated(object, "ChangeRequest")?, status: None::<ChangeRequestStatus> })
 }
 
 /// A sign-off.
 pub fn sign_off(object: &Object<'_>) -> Result<SignOff, Refusal> {
-    Ok(SignOff { metadata: metadata(object), spec: spec(object)? })
+    Ok(SignOff { metadata: metadata(object), spec: stated(object, "SignOff")? })
+}
+
+/// The spec of an object of ours. The schema keeps out what can't be read; what comes all the same is said by its field.
+fn stated<'a, T: Deserialize<'a>>(object: &Object<'a>, kind: &str) -> Result<T, Refusal> {
+    let raw = object.spec.map_or("null", RawValue::get);
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(raw)).map_err(|error| {
+        let name = object.metadata.name.as_deref().or(object.metadata.generate_name.as_deref()).unwrap_or_default();
+        let path = error.path().to_string();
+        let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
+        let error = error.into_inner().to_string();
+        let why = error.rsplit_once(" at line ").map_or(error.as_str(), |(why, _)| why);
+        let why: String = why.chars().take(200).collect();
+        Refusal::new(Code::RequestInvalid, format!("{kind} {name} was not written: {field}: {why}"))
+            .next("See what each field takes with:", format!("kubectl explain {}.spec", kind.to_lowercase()))
+    })
 }
 
 fn spec<'a, T: Deserialize<'a>>(object: &Object<'a>) -> Result<T, Refusal> {
@@ -264,4 +288,48 @@ pub fn policy(object: &Object<'_>) -> Result<serde_json::Value, Refusal> {
         "metadata": {"name": name(object)?, "generation": generation},
         "spec": spec,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata(text: &str) -> Metadata<'_> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn owner(name: &str, controller: bool) -> serde_json::Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": name, "controller": controller})
+    }
+
+    #[test]
+    fn owners_are_new_by_any_part_or_as_the_controller() {
+        let old = json!({"ownerReferences": [owner("a", false), owner("b", true)]}).to_string();
+        let mut other = owner("b", true);
+        other["uid"] = json!("c");
+        for (new, expected) in
+            [(owner("a", false), 0), (owner("b", false), 0), (owner("a", true), 1), (owner("c", false), 1), (other, 1)]
+        {
+            let new = json!({"ownerReferences": [new]}).to_string();
+            assert_eq!(added_owners(&metadata(&old), &metadata(&new)).len(), expected, "{new}");
+        }
+    }
+
+    /// As many as fit into an object: held against each other they would take longer than a review may.
+    #[test]
+    fn what_is_compared_may_be_long() {
+        let owners: Vec<_> = (0..15_000).map(|at| owner(&at.to_string(), true)).collect();
+        let finalizers: Vec<_> = (0..40_000).map(|at| format!("example.com/{at}")).collect();
+        let old = json!({"ownerReferences": owners, "finalizers": finalizers}).to_string();
+        let new = json!({"ownerReferences": owners, "finalizers": finalizers[1..]}).to_string();
+        let (old, new, began) = (metadata(&old), metadata(&new), Instant::now());
+        assert!(added_owners(&old, &new).is_empty());
+        assert_eq!(removed_finalizers(&old, &new), ["example.com/0"]);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
 }

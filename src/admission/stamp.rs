@@ -1,11 +1,13 @@
 //! The mutating webhook: returns patches and nothing else. It writes who asks and when, and seals it; what is already
 //! filled in it leaves as it is, for the guard to refuse.
 
-use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, GROUP, Requester};
+use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, GROUP, Requester, SignOff};
 use foureyes_core::digest::hex;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::request::RequestSpec;
-use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, sealed_name, stated};
+use foureyes_core::domain::statement::{
+    ApprovalRecord, seal_requester, seal_sign_off, sealed_name, stated, stated_exactly,
+};
 use foureyes_core::reason::Code;
 use foureyes_core::seal::{SealError, SigningKey};
 use jiff::Timestamp;
@@ -30,13 +32,15 @@ pub fn patch(scene: &Scene<'_>) -> Result<Option<Value>, Refusal> {
     let request = scene.request;
     let object = input::new(request)?;
     let operations = match (&*request.resource.group, &*request.resource.resource, request.operation) {
-        (GROUP, "deletionrequests", Operation::Create) => {
-            requester(scene, object, None, &input::deletion_request(object)?.spec)?
-        }
-        (GROUP, "changerequests", Operation::Create) => {
-            let namespace = input::namespace(request)?;
-            requester(scene, object, Some(namespace), &input::change_request(request, object)?.spec)?
-        }
+        // What can't be read is left to the schema, which names the field; it is judged after this and before guard.
+        (GROUP, "deletionrequests", Operation::Create) => match input::deletion_request(object) {
+            Ok(asked) => requester(scene, object, None, &asked.spec)?,
+            Err(_) => Vec::new(),
+        },
+        (GROUP, "changerequests", Operation::Create) => match input::change_request(request, object) {
+            Ok(asked) => requester(scene, object, Some(input::namespace(request)?), &asked.spec)?,
+            Err(_) => Vec::new(),
+        },
         (GROUP, "signoffs", Operation::Create) => sign_off(scene, object)?,
         ("", "persistentvolumeclaims" | "namespaces", Operation::Create) => stripped(object),
         ("", "persistentvolumeclaims" | "namespaces", Operation::Update) => annotation(scene, object)?,
@@ -59,20 +63,21 @@ impl Scene<'_> {
     }
 
     /// The name the object will have. The API server generates one only after this (fact 9), and the seal covers it.
-    fn name(&self, object: &Object<'_>) -> Result<(String, Option<Value>), Refusal> {
+    /// Nothing if it can have none.
+    fn name(&self, object: &Object<'_>) -> Option<(String, Option<Value>)> {
         let meta = &object.metadata;
         if let Some(name) = meta.name.as_ref().filter(|name| !name.is_empty()) {
-            return Ok((name.to_string(), None));
+            return Some((name.to_string(), None));
         }
         let prefix = meta.generate_name.as_deref().unwrap_or_default();
         if prefix.is_empty() {
-            return Err(input::unreadable("the object has neither name nor generateName"));
+            return None;
         }
         // From the review's own uid: a repeated review gets the same answer (I 9).
         let suffix = hex(&ring::digest::digest(&ring::digest::SHA256, self.request.uid.as_bytes()).as_ref()[..5]);
         let name = format!("{prefix}{suffix}");
         let operation = add("/metadata/name", &json!(name));
-        Ok((name, Some(operation)))
+        Some((name, Some(operation)))
     }
 }
 
@@ -93,7 +98,7 @@ fn requester<S: RequestSpec>(
     if spec.requester().is_some() {
         return Ok(Vec::new());
     }
-    let (name, named) = scene.name(object)?;
+    let Some((name, named)) = scene.name(object) else { return Ok(Vec::new()) };
     let at = stated(scene.now);
     let seal = if scene.dry_run() {
         None
@@ -107,11 +112,11 @@ fn requester<S: RequestSpec>(
 }
 
 fn sign_off(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refusal> {
-    let mut spec = input::sign_off(object)?.spec;
+    let Ok(SignOff { mut spec, .. }) = input::sign_off(object) else { return Ok(Vec::new()) };
     if spec.author.is_some() || spec.at.is_some() || spec.seal.is_some() {
         return Ok(Vec::new());
     }
-    let (name, named) = scene.name(object)?;
+    let Some((name, named)) = scene.name(object) else { return Ok(Vec::new()) };
     let at = stated(scene.now);
     spec.author = Some(scene.author.clone());
     spec.at = Some(at.clone());
@@ -155,7 +160,7 @@ fn annotation(scene: &Scene<'_>, object: &Object<'_>) -> Result<Vec<Value>, Refu
     }
     let record = ApprovalRecord {
         author: scene.author.clone(),
-        at: stated(scene.now),
+        at: stated_exactly(scene.now),
         // An apply may leave it out of the new object, where the API server fills it in only after this.
         uid: input::uid(input::old(scene.request)?)?.to_owned(),
         digest: digest.to_owned(),

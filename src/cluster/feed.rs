@@ -16,13 +16,11 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use super::watch::Pauses;
+use super::watch::{PAGE, Pauses};
 
 /// Name of the ConfigMap in which the controller notes that the first start is over.
 const STATE: &str = "foureyes-state";
 const STARTED: &str = "started";
-/// Objects a page: bounds the memory of the first reading.
-const PAGE: u32 = 50;
 
 /// Starts a watch for every kind, for as long as the process runs; `learned` takes each change in.
 pub fn start(client: &Client, own_namespace: &str, learned: impl Fn(Change) + Clone + Send + 'static) {

@@ -1,5 +1,6 @@
 //! Reads that a decision rests on: always live, never from a cache, each with a deadline.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::identity;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -31,10 +32,14 @@ pub const KEYS_CLUSTER_ID: &str = "clusterId";
 /// Its data key with the JSON list of public keys.
 pub const KEYS_LIST: &str = "keys";
 
-/// Objects read in one call.
+/// Objects of ours read in one call.
 const PAGE: u32 = 500;
+/// Claims read in one call: others fill them, up to 1.5 MB each.
+const PAGE_OF_CLAIMS: u32 = 50;
 /// Volumes read at a time.
 const VOLUMES_AT_ONCE: usize = 16;
+/// Above this many, listing all volumes takes less time than reading each.
+const VOLUMES_ONE_BY_ONE: usize = 256;
 
 /// Why something could not be read; nothing may be concluded from it.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +189,10 @@ impl Live {
             return Ok(Vec::new());
         }
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        self.list("PersistentVolumeClaims", &api, ListParams::default(), |claim| Claim::of(&claim)).await
+        self.list("PersistentVolumeClaims", &api, ListParams::default().limit(PAGE_OF_CLAIMS), |claim| {
+            Claim::of(&claim)
+        })
+        .await
     }
 
     /// The volume of this name.
@@ -237,15 +245,24 @@ impl Live {
     pub async fn inventory_of_namespace(&self, name: &str, policies: &PolicySet) -> Result<Inventory, ReadError> {
         let mut claims = self.claims(name).await?;
         claims.retain(|claim| is_data(policies, claim));
-        let pairs: Vec<(Claim, Option<Volume>)> = stream::iter(claims)
-            .map(|claim| async move {
-                let volume = self.volume_of(&claim).await?;
-                Ok::<_, ReadError>((claim, volume))
-            })
-            .buffer_unordered(VOLUMES_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(Inventory::of(pairs.iter().map(|(claim, volume)| (claim, volume.as_ref()))))
+        let names: BTreeSet<Box<str>> = claims.iter().filter_map(|claim| claim.volume.clone()).collect();
+        let volumes = self.volumes(names).await?;
+        let volume = |claim: &Claim| claim.volume.as_deref().and_then(|name| volumes.get(name));
+        Ok(Inventory::of(claims.iter().map(|claim| (claim, volume(claim)))))
+    }
+
+    /// The volumes of these names: a few one by one, many out of all there are.
+    async fn volumes(&self, names: BTreeSet<Box<str>>) -> Result<BTreeMap<Box<str>, Volume>, ReadError> {
+        if names.len() > VOLUMES_ONE_BY_ONE {
+            let api: Api<PersistentVolume> = Api::all(self.client.clone());
+            let all = self.list("PersistentVolumes", &api, ListParams::default(), |volume| Volume::of(&volume)).await?;
+            let wanted = all.into_iter().filter(|volume| names.contains(&volume.name));
+            return Ok(wanted.map(|volume| (volume.name.clone(), volume)).collect());
+        }
+        let read =
+            stream::iter(names).map(|name| async move { self.volume(&name).await }).buffer_unordered(VOLUMES_AT_ONCE);
+        let volumes: Vec<Option<Volume>> = read.try_collect().await?;
+        Ok(volumes.into_iter().flatten().map(|volume| (volume.name.clone(), volume)).collect())
     }
 
     async fn volume_of(&self, claim: &Claim) -> Result<Option<Volume>, ReadError> {
@@ -266,7 +283,7 @@ impl Live {
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let mut params = params.limit(PAGE);
+        let mut params = ListParams { limit: params.limit.or(Some(PAGE)), ..params };
         let mut all = Vec::new();
         loop {
             let page: ObjectList<K> = self.call(what, api.list(&params)).await?;
@@ -296,9 +313,9 @@ impl Live {
     }
 }
 
-/// The sealed record behind the approval annotation of a namespace, as text.
-pub fn namespace_record(namespace: &Namespace) -> Option<&str> {
-    namespace.metadata.annotations.as_ref()?.get(APPROVED_BY_RECORD).map(String::as_str)
+/// The sealed record behind the approval annotation of a claim or a namespace, as text.
+pub fn record(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.annotations.as_ref()?.get(APPROVED_BY_RECORD).map(String::as_str)
 }
 
 /// Reads the public keys from their ConfigMap.

@@ -12,6 +12,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+/// Objects a page: bounds the memory of the first reading.
+pub const PAGE: u32 = 50;
 /// Seconds after which a watch is begun anew where it was. A connection that died silently is noticed 5 s later.
 const WATCH_SECONDS: u32 = 60;
 
@@ -60,7 +62,7 @@ where
     T: Send,
     F: Fn(K) -> Option<T> + Send,
 {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     config.field_selector = fields.map(str::to_owned);
     gathered(watcher(api, config).backoff(Pauses::default()), kind, keep)
 }

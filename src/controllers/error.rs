@@ -33,9 +33,9 @@ pub enum ReconcileError {
     /// What would be lost can't be established.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
-    /// A request can't be opened: others hold every name that it could have.
-    #[error("every name for a request to delete {0} is taken by a request that somebody else made")]
-    NamesTaken(String),
+    /// The operating system gave no random bytes.
+    #[error("no random bytes for a name")]
+    NoRandomness,
     /// What a change or a record is about has no digest.
     #[error(transparent)]
     Digest(DigestError),
@@ -64,7 +64,7 @@ impl ReconcileError {
             Self::Policy(_) => "policy",
             Self::Decide(_) | Self::Inventory(_) | Self::Digest(_) => "undecidable",
             Self::Overtaken(_) => "conflict",
-            Self::NamesTaken(_) => "names_taken",
+            Self::NoRandomness => "randomness",
             Self::Deadline(_) => "deadline",
             Self::Panic => "panic",
         }

@@ -4,6 +4,7 @@
 use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Target, TargetKind};
 use foureyes_core::digest::hex;
 use kube::Api;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
 use super::context::{CALL, Shared};
@@ -12,7 +13,7 @@ use crate::cluster::apply;
 
 /// Bytes of the target's name in the request's.
 const NAME: usize = 100;
-/// Names tried for one request. Whoever takes more of them has asked for this deletion that often already.
+/// Names tried for one request before one at random.
 const NAMES: u8 = 8;
 
 /// A request to be opened.
@@ -33,17 +34,22 @@ impl Opening<'_> {
     }
 
     fn name(&self, attempt: u8) -> String {
+        let hash = Sha256::digest(format!("{}\n{}\n{}\n{attempt}", self.target.text(), self.target.uid, self.occasion));
+        self.named(&hex(&hash)[..12])
+    }
+
+    fn named(&self, end: &str) -> String {
         let kind = match self.target.kind {
             TargetKind::PersistentVolumeClaim => "pvc",
             TargetKind::Namespace => "ns",
         };
         // Names of claims and namespaces are ASCII, so that any byte is a boundary.
         let name = self.target.name.get(..NAME).unwrap_or(&self.target.name).trim_end_matches(['.', '-']);
-        let hash = Sha256::digest(format!("{}\n{}\n{}\n{attempt}", self.target.text(), self.target.uid, self.occasion));
-        format!("{kind}-{name}-{}", &hex(&hash)[..12])
+        format!("{kind}-{name}-{end}")
     }
 
-    /// The name under which it is there already, or the first that nobody else has.
+    /// The name under which it is there already, or the first that nobody else has. Somebody who holds all of them can
+    /// have taken them only to be in the way: then one that can't be guessed.
     pub async fn name_now(&self, context: &Shared) -> Result<String, ReconcileError> {
         for name in self.names() {
             let there = context.live.request(&name).await?;
@@ -52,7 +58,9 @@ impl Opening<'_> {
             }
             tracing::warn!(request = name, target = self.target.text(), "somebody else has a request of this name");
         }
-        Err(ReconcileError::NamesTaken(self.target.text()))
+        let mut random = [0; 8];
+        SystemRandom::new().fill(&mut random).map_err(|_| ReconcileError::NoRandomness)?;
+        Ok(self.named(&hex(&random)))
     }
 
     /// Opens it under that name, if it is not there yet.

@@ -16,12 +16,25 @@ pub fn list(variable: &str, field: &str) -> String {
     format!("{variable}.?{field}.orValue([])")
 }
 
+/// Entries up to which a condition looks at each. More are for the webhook to compare: conditions are slow, and cost
+/// seconds of the API server where each of thousands is held against each other. Claims have few owners and
+/// finalizers, but tools give them many labels and annotations.
+const FEW: u32 = 32;
+const FEW_IN_MAP: u32 = 128;
+
+/// What was differs from what is, and is more than `few` or as `precise` says.
+fn changed(was: &str, is: &str, few: u32, precise: &str) -> String {
+    format!("{is} != {was} && ({is}.size() > {few} || {was}.size() > {few} || {precise})")
+}
+
 /// An entry of the map `metadata.<map>` whose key starts with `prefix` appeared, vanished or changed.
 pub fn entries_changed(map: &str, prefix: &str) -> String {
-    format!(
-        "[object, oldObject].exists(o, o.metadata.?{map}.orValue({{}}).exists(k, k.startsWith('{prefix}') && \
+    let [was, is] = ["oldObject", "object"].map(|object| format!("{object}.metadata.?{map}.orValue({{}})"));
+    let precise = format!(
+        "[{is}, {was}].exists(m, m.exists(k, k.startsWith('{prefix}') && \
          object.metadata.?{map}[?k] != oldObject.metadata.?{map}[?k]))"
-    )
+    );
+    changed(&was, &is, FEW_IN_MAP, &precise)
 }
 
 /// One of these annotations appeared, vanished or changed.
@@ -31,7 +44,7 @@ pub fn annotations_changed(keys: &[&str]) -> String {
 
 /// One of these annotations is on the object.
 pub fn annotations_present(keys: &[&str]) -> String {
-    format!("object.metadata.?annotations.orValue({{}}).exists(k, k in {})", strings(keys))
+    format!("{}.exists(k, k in object.metadata.?annotations.orValue({{}}))", strings(keys))
 }
 
 /// An owner is there that was not, or not as the controller. `blockOwnerDeletion` is left out: the garbage collector
@@ -52,11 +65,10 @@ pub fn owners_added_but(users: &[String], kinds: &[&str]) -> String {
     ))
 }
 
-/// The owners changed so that one of them is as `new` says. Many are for the webhook to compare: the cost of a
-/// condition is limited, and one beyond the limit refuses every update.
+/// The owners changed so that one of them is as `new` says.
 fn owners_changed(new: &str) -> String {
     let (is, was) = (list("object.metadata", "ownerReferences"), list("oldObject.metadata", "ownerReferences"));
-    format!("{is} != {was} && ({is}.size() > 32 || {was}.size() > 32 || {is}.exists(n, {new}))")
+    changed(&was, &is, FEW, &format!("{is}.exists(n, {new})"))
 }
 
 fn owner_is_new() -> String {
@@ -69,11 +81,29 @@ fn owner_is_new() -> String {
 
 /// A finalizer of `at` (`metadata` or `spec`) went that is not one of `free`.
 pub fn finalizers_removed(at: &str, free: &[&str]) -> String {
+    let (is, was) = (list(&format!("object.{at}"), "finalizers"), list(&format!("oldObject.{at}"), "finalizers"));
+    let free = strings(free);
+    changed(&was, &is, FEW, &format!("{was}.exists(f, !(f in {free}) && !(f in {is}))"))
+}
+
+/// A finalizer came, or one went that is not one of `free`; but `user` may do both to what is going already.
+pub fn finalizers_changed_but(user: &str, free: &[&str]) -> String {
+    let [was, is] = ["oldObject", "object"].map(|object| list(&format!("{object}.metadata"), "finalizers"));
+    let other = format!("{was}.exists(f, !(f in {}) && !(f in {is})) || {is}.exists(f, !(f in {was}))", strings(free));
     format!(
-        "{}.exists(f, !(f in {}) && !(f in {}))",
-        list(&format!("oldObject.{at}"), "finalizers"),
-        strings(free),
-        list(&format!("object.{at}"), "finalizers"),
+        "!(request.userInfo.username == '{user}' && has(oldObject.metadata.deletionTimestamp)) && {}",
+        changed(&was, &is, FEW, &other)
+    )
+}
+
+/// The claim with this metadata goes with its pod: controlled by it and named `<pod>-<volume>`. A StatefulSet's claim,
+/// which can be owned by a pod too, is `<template>-<pod>`.
+pub fn ephemeral(metadata: &str) -> String {
+    let name = format!("{metadata}.?name.orValue('')");
+    format!(
+        "{}.exists(o, o.?controller.orValue(false) && o.apiVersion == 'v1' && o.kind == 'Pod' && \
+         {name}.startsWith(o.name + '-') && !{name}.endsWith('-' + o.name))",
+        list(metadata, "ownerReferences")
     )
 }
 

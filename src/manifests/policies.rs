@@ -3,6 +3,7 @@
 //! collection evades (fact 20).
 
 use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
+use foureyes_core::domain::ready;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
@@ -11,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::json;
 
 use super::names::{Component, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STATE_CONFIG};
-use super::{Error, File, cel, names, yaml};
+use super::{Error, File, cel, names, webhooks, yaml};
 
 /// An object that only one component may fill.
 struct Anchor {
@@ -23,7 +24,7 @@ struct Anchor {
 struct Policy {
     name: &'static str,
     group: &'static str,
-    resource: &'static str,
+    resources: Vec<&'static str>,
     operations: &'static [&'static str],
     own_namespace_only: bool,
     condition: Option<(&'static str, String)>,
@@ -36,7 +37,7 @@ fn status() -> Policy {
     Policy {
         name: "foureyes-status",
         group: GROUP,
-        resource: "*/status",
+        resources: vec!["*/status"],
         operations: &["CREATE", "UPDATE"],
         own_namespace_only: false,
         condition: None,
@@ -56,7 +57,7 @@ fn records() -> Policy {
     Policy {
         name: "foureyes-records",
         group: GROUP,
-        resource: "rolloutrecords",
+        resources: vec!["rolloutrecords"],
         operations: &["CREATE", "UPDATE", "DELETE"],
         own_namespace_only: false,
         condition: None,
@@ -91,7 +92,7 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
     Policy {
         name,
         group: "",
-        resource,
+        resources: vec![resource],
         operations: &["CREATE", "UPDATE", "DELETE"],
         own_namespace_only: true,
         condition: Some((
@@ -124,12 +125,13 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
     }
 }
 
-/// Deleting a definition deletes its objects without admission (bypass 6), and a new default forges fields (fact 7).
+/// Deleting a definition deletes its objects without admission (bypass 6), a new default forges fields (fact 7), and an
+/// owner to nobody has the collector delete it (fact 31).
 fn definitions() -> Policy {
     Policy {
         name: "foureyes-definitions",
         group: "apiextensions.k8s.io",
-        resource: "customresourcedefinitions",
+        resources: webhooks::DEFINITIONS.to_vec(),
         operations: &["UPDATE", "DELETE"],
         own_namespace_only: false,
         condition: Some(("of-foureyes", format!("oldObject.spec.group == '{GROUP}'"))),
@@ -137,21 +139,49 @@ fn definitions() -> Policy {
             cel::any(&[
                 cel::caller_in(BREAK_GLASS_GROUP),
                 format!(
-                    "(request.operation == 'UPDATE' && object.spec == oldObject.spec && !({}))",
-                    cel::owners_added()
+                    "(request.operation == 'UPDATE' && object.spec == oldObject.spec && !({}) && !({}))",
+                    cel::owners_added(),
+                    webhooks::definition_finalizers_changed()
                 ),
             ]),
             format!(
-                "definitions of {GROUP} hold every request and sign-off: once a change of them is approved, the group {BREAK_GLASS_GROUP} applies it; to upgrade foureyes, repeat the command with --as=\"$ME\" --as-group={BREAK_GLASS_GROUP}, where $ME is your user name"
+                "definitions of {GROUP} hold every request and sign-off: once a change of them is approved, the group {BREAK_GLASS_GROUP} applies it; to upgrade foureyes, repeat the command with {}",
+                ready::break_glass()
             ),
         )],
     }
 }
 
-fn all() -> [Policy; 5] {
+/// A claim that goes with its pod is not data, so nobody but the controller that makes such claims may make one look
+/// so: whoever takes the name that a StatefulSet's claim will have could delete the data in it alone (bypass 19).
+fn ephemeral() -> Policy {
+    let controllers = super::webhooks::controller("ephemeral-volume-controller");
+    Policy {
+        name: "foureyes-ephemeral-claims",
+        group: "",
+        resources: vec!["persistentvolumeclaims", "persistentvolumeclaims/status"],
+        operations: &["CREATE", "UPDATE"],
+        own_namespace_only: false,
+        condition: Some((
+            "becomes-ephemeral",
+            format!(
+                "{} && !(oldObject != null && {})",
+                cel::ephemeral("object.metadata"),
+                cel::ephemeral("oldObject.metadata")
+            ),
+        )),
+        validations: vec![(
+            format!("request.userInfo.username in {}", cel::strings(&controllers)),
+            "a claim that goes with its pod (controlled by a Pod, and named after it) is made by the ephemeral volume controller alone: leave the owner out, or declare the volume in the pod as ephemeral".to_owned(),
+        )],
+    }
+}
+
+fn all() -> [Policy; 6] {
     [
         status(),
         records(),
+        ephemeral(),
         anchors(
             "foureyes-anchors",
             "configmaps",
@@ -191,7 +221,7 @@ impl Policy {
                         api_groups: owned(&[self.group]),
                         api_versions: owned(&["*"]),
                         operations: owned(self.operations),
-                        resources: owned(&[self.resource]),
+                        resources: owned(&self.resources),
                         scope: Some("*".to_owned()),
                         ..NamedRuleWithOperations::default()
                     }]),

@@ -71,7 +71,7 @@ fn alone_it_is_refused_at_the_root_and_nothing_in_it_is_touched() {
         denied("DeletionNotRequested", &me("eve").kubectl(args));
     }
     let refusal = denied("DeletionNotRequested", &delete(&me("admin"), &namespace));
-    for word in ["/orders (1Gi)", "/invoices (1Gi)", "volume pvc-", "kubectl create -f -"] {
+    for word in ["/orders (1Gi, volume pvc-", "/invoices (1Gi, volume pvc-", "kubectl create -f -"] {
         assert!(refusal.contains(word), "{word} is missing:\n{refusal}");
     }
     denied("DeletionNotRequested", &delete(&account("kube-system", "namespace-controller"), &namespace));
@@ -147,8 +147,16 @@ fn claims_that_came_after_the_look_are_refused_at_the_root() {
     assert_eq!(going(&namespace), "");
     // what is no data may come and go
     me("alice").does(&["-n", &namespace, "create", "configmap", "settings", "--from-literal=a=b"]);
-    let again = place_approved(&namespace);
+    // once it is asked again, that is what the refusal is about, and its line is all that is missing
+    let again = place_asked(&namespace);
     assert_eq!(again.field("{.status.inventory.total}"), "4");
+    let mut refusal = String::new();
+    eventually("the new request to be known", || {
+        refusal = delete(&me("eve"), &namespace).text();
+        refusal.contains("[SignOffMissing]")
+    });
+    assert!(refusal.contains(&format!("DeletionRequest {} has 0 of 1 sign-offs", again.name)), "{refusal}");
+    went(&paste("bob", refusal.lines().last().unwrap()));
     let dry_run = ["delete", "namespace", &namespace, "--dry-run=server"];
     eventually("the deletion to be allowed", || me("eve").kubectl(&dry_run).ok());
     assert_eq!(going(&namespace), "");

@@ -59,7 +59,7 @@ fn alone_it_is_refused_to_everybody() {
     for who in &everybody {
         let refusal = denied("DeletionNotRequested", &delete_claim(who, &namespace, "data"));
         let short = inventory_digest(&namespace, "data");
-        let lost = format!("Would be lost: claim {namespace}/data (1Gi), volume pvc-");
+        let lost = format!("Would be lost: claim {namespace}/data (1Gi, volume pvc-");
         let command =
             format!("kubectl -n {namespace} annotate pvc data --overwrite foureyes.dev/approved-by=me@{short}");
         assert!(refusal.contains(&lost) && refusal.contains(&command), "{who:?}:\n{refusal}");

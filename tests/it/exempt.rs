@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 
 use crate::support::exempt::{DISPOSABLE, LABEL, disposable_claim, disposable_volume};
 use crate::support::floor::add_to_floor;
-use crate::support::objects::{bound, claim_approved, claim_of, eventually, names, stateful_set};
+use crate::support::objects::{bound, claim_approved, claim_of, eventually, names, pod, stateful_set};
 use crate::support::requests::{delete_claim, stays};
-use crate::support::{Who, account, decisions, denied, field, me, production, wait_gone, went};
+use crate::support::spelling::{self, Spelling};
+use crate::support::{
+    Who, account, decisions, denied, denied_in_words, field, me, non_production, production, wait_gone, went,
+};
 
 const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 
@@ -31,11 +34,46 @@ fn exempt_storage_goes_freely_and_other_storage_does_not() {
     went(&me("eve").kubectl(&["delete", "--raw", &format!("{collection}labelled")]));
     wait_gone(&namespace, "pvc", "scratch");
     wait_gone(&namespace, "pvc", "labelled");
-    // nobody makes it exempt later
+    // nobody makes it exempt later, nor plants a label that a later policy could make an exemption of
+    me("eve").cannot("ExemptionAdded", &["-n", &namespace, "label", "pvc", "otherwise", "foureyes.dev/later=yes"]);
     let label = format!("{}={}", LABEL.0, LABEL.1);
     me("eve").cannot("ExemptionAdded", &["-n", &namespace, "label", "pvc", "otherwise", &label, "--overwrite"]);
     denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "otherwise"));
     stays(&namespace, "otherwise");
+}
+
+/// A claim that goes with its pod is no data, so whoever could make one look so, under the name that a StatefulSet's
+/// claim will have, could delete the data in it alone (bypass 19).
+#[test]
+fn only_its_controller_makes_a_claim_that_goes_with_its_pod() {
+    for namespace in [production("lookalike"), non_production("lookalike")] {
+        let mut never = pod(&namespace, "data", &[]);
+        never["spec"]["nodeSelector"] = json!({"nowhere": "yes"});
+        let uid = me("eve").creates(&never)["metadata"]["uid"].clone();
+        let owner = |name: &str, controller: bool| json!([{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid, "controller": controller}]);
+        let born = |name: &str, owners: Value| {
+            let mut claim = claim_of(&namespace, name);
+            claim["metadata"]["ownerReferences"] = owners;
+            claim
+        };
+        for who in ["eve", "admin", "argocd"] {
+            let output = me(who).create(&born("data-pay-0", owner("data", true)), &[]);
+            denied_in_words("foureyes-ephemeral-claims", &output);
+            let mut generated = born("", owner("data", true));
+            generated["metadata"] =
+                json!({"namespace": namespace, "generateName": "data-", "ownerReferences": owner("data", true)});
+            denied_in_words("foureyes-ephemeral-claims", &me(who).create(&generated, &[]));
+        }
+        // owned, but not as its controller: that is data like any other
+        me("eve").creates(&born("data-pay-1", owner("data", false)));
+        let object = spelling::claim(&namespace, "data-pay-1");
+        let controlled = json!({"metadata": {"ownerReferences": owner("data", true)}});
+        for spelling in [Spelling::Merge, Spelling::Json, Spelling::Put, Spelling::ServerApply] {
+            let output = object.change(&me("eve"), spelling, &controlled, &[]);
+            assert!(!output.ok(), "{spelling:?}: {}", output.text());
+        }
+        assert_eq!(field(&namespace, "pvc", "data-pay-1", "{.metadata.ownerReferences[0].controller}"), "false");
+    }
 }
 
 static OPERATOR: Once = Once::new();

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::support::requests::{Asked, asks, delete_claim, request, stays, target};
 use crate::support::spelling::{OF_RECORDS, Spelling, merge, owned_by, record};
 use crate::support::{
-    acting, claim, denied, denied_in_words, exists, field, kubectl, me, production, responder, succeeds, went,
+    Who, acting, claim, denied, denied_in_words, exists, field, kubectl, me, paste, production, responder, succeeds,
+    went,
 };
 
 /// A claim in a namespace of its own, for whose deletion alice asks.
@@ -285,8 +286,48 @@ fn our_definitions_are_changed_and_deleted_by_nobody_alone() {
     // a label is no change of what it defines, and a responder may change that
     succeeds("admin", &["label", crd, "team=a", "--overwrite"]);
     responder().does(&["patch", crd, "--type=json", "-p", forge, "--dry-run=server"]);
+    // what the refusal shows is the end of the same command
+    let patch = format!("kubectl patch {crd} --type=merge -p '{rename}' --dry-run=server");
+    let refusal = denied_in_words(policy, &paste("admin", &patch));
+    let (_, end) = refusal.trim_end().split_once("repeat the command with ").unwrap();
+    went(&paste("admin", &format!("{patch} {end}")));
     let both = acting("dave", &["foureyes:breakglass", "system:masters"]);
     both.does(&["delete", crd, "--dry-run=server"]);
+}
+
+/// Metadata of definitions can be written through `/status` (fact 8), and an owner to nobody has one collected within
+/// seconds (fact 31).
+#[test]
+fn our_definitions_get_no_owners_or_finalizers_through_their_status() {
+    let name = "probes.foureyes.dev";
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+        "spec": {"group": "foureyes.dev", "scope": "Cluster", "names": {"plural": "probes", "kind": "Probe"},
+                 "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]},
+    });
+    let apply = || went(&me("admin").kubectl_with(&["apply", "-f", "-"], Some(&definition)));
+    apply();
+    me("admin").does(&["wait", &format!("crd/{name}"), "--for=condition=Established", "--timeout=60s"]);
+    let patch = |who: &Who, patch: &Value, more: &[&str]| {
+        who.kubectl(&[&["patch", "crd", name, "--type=merge", "-p", &patch.to_string()], more].concat())
+    };
+    let owned = owned_by("v1", "Node");
+    for more in [&[][..], &["--subresource=status"]] {
+        for metadata in [&owned, &json!({"metadata": {"finalizers": ["example.com/keep"]}})] {
+            denied_in_words("ValidatingAdmissionPolicy 'foureyes-definitions'", &patch(&me("admin"), metadata, more));
+        }
+        let label = json!({"metadata": {"labels": {"team": "a"}}});
+        went(&patch(&me("admin"), &label, more));
+    }
+    assert_eq!(field("", "crd", name, "{.metadata.ownerReferences}{.metadata.finalizers}"), "");
+    let condition = json!({"status": {"storedVersions": ["v1"]}});
+    went(&patch(&me("admin"), &condition, &["--subresource=status"]));
+    assert!(apply().contains("unchanged"));
+    // the API server itself ends what break-glass deletes
+    let both = acting("dave", &["foureyes:breakglass", "system:masters"]);
+    both.does(&["delete", "crd", name, "--timeout=60s"]);
+    assert!(!exists("", "crd", name));
 }
 
 #[test]

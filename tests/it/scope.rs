@@ -3,5 +3,6 @@
 
 mod claims;
 mod environments;
+mod large;
 mod owners;
 mod policies;

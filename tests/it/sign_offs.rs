@@ -4,11 +4,14 @@ mod annotation;
 mod exported;
 mod limits;
 mod people;
+mod typos;
 
 use serde_json::json;
 
 use crate::support::requests::{Asked, asks, delete_claim, deletes_claim, request, stays, target};
-use crate::support::{claim, denied, denied_in_words, exists, field, me, production, responder, succeeds, wait_gone};
+use crate::support::{
+    claim, denied, denied_in_words, exists, field, me, paste, production, responder, succeeds, wait_gone, went,
+};
 
 /// A claim in a namespace of its own, for whose deletion alice asks.
 fn asked_by_alice(prefix: &str) -> (String, Asked) {
@@ -98,7 +101,10 @@ fn a_reject_ends_the_request_and_stays() {
     asked.cannot_be(&me("bob"), "Approve", "RequestEnded");
     asked.cannot_be(&me("alice"), "Cancel", "RequestEnded");
     me("bob").cannot("RequestEnded", &["delete", "signoff", &reject]);
-    denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "data"));
+    // whoever asks next learns of it
+    let refusal = denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "data"));
+    let (_, shows) = refusal.split_once(&format!("bob rejected DeletionRequest {} about it: ", asked.name)).unwrap();
+    assert!(went(&paste("alice", shows.lines().next().unwrap())).contains("phase: Rejected"));
     stays(&namespace, "data");
 }
 
@@ -216,4 +222,25 @@ fn a_request_that_was_taken_back_lets_nothing_go_whatever_the_collector_still_ha
         assert!(!refused.ok(), "{}", refused.text());
     }
     stays(&namespace, "data");
+}
+
+/// Whoever signs off reads these words in a terminal.
+#[test]
+fn words_hide_and_move_nothing() {
+    let (namespace, asked) = asked_by_alice("words");
+    let uid = field(&namespace, "pvc", "data", "{.metadata.uid}");
+    let mut objects = vec![(request(&namespace, &target(&namespace, "data", &uid)), "reason")];
+    objects.push((objects[0].0.clone(), "ticket"));
+    objects.extend(["comment", "verified"].map(|field| (asked.sign_off("Hold"), field)));
+    for (mut object, field) in objects {
+        for hiding in
+            ['\u{1b}', '\u{85}', '\u{9b}', '\u{200b}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202e}', '\u{feff}']
+        {
+            object["spec"][field] = json!(format!("keep{hiding}this"));
+            let output = me("bob").create(&object, &["--dry-run=server"]);
+            denied_in_words(&format!("spec.{field} in body should match"), &output);
+        }
+        object["spec"][field] = json!("Größe: 5 €\n\tデータ می\u{200c}خواهم 👩\u{200d}💻");
+        went(&me("bob").create(&object, &["--dry-run=server"]));
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::objects::{bound, claim_of, eventually, names, pod, stateful_set, within};
 use crate::support::requests::{delete_claim, stays};
 use crate::support::spelling::{self, Spelling};
-use crate::support::{decisions, denied, exists, field, me, production, succeeds, wait_gone, went};
+use crate::support::{decisions, denied, denied_in_words, exists, field, me, production, succeeds, wait_gone, went};
 
 /// The guard decided nothing about this namespace until now. A deletion that it refuses comes last, to see that it
 /// would have been logged.
@@ -129,8 +129,9 @@ fn a_claim_that_a_pod_merely_owns_is_data() {
     bound(&claim_of(&namespace, "web-data"));
     let adopt = json!({"metadata": {"ownerReferences": owned["metadata"]["ownerReferences"]}});
     let object = spelling::claim(&namespace, "web-data");
-    denied("OwnerAdded", &object.change(&me("eve"), Spelling::Merge, &adopt, &[]));
-    denied("OwnerAdded", &object.change(&me("argocd"), Spelling::Merge, &adopt, &[]));
+    for who in ["eve", "argocd"] {
+        denied_in_words("foureyes-ephemeral-claims", &object.change(&me(who), Spelling::Merge, &adopt, &[]));
+    }
     denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "web-data"));
     stays(&namespace, "web-data");
     stays(&namespace, "data-web");

@@ -18,6 +18,7 @@ fn with_candidate() -> foureyes_core::index::Snapshot {
         target_uid: CLAIM.into(),
         author: "alice".into(),
         phase: Phase::Executable,
+        created: 0,
     }));
     index
 }

@@ -123,6 +123,7 @@ async fn open_requests_of_both_kinds_have_one_limit() {
             uid: format!("u-{number}").into(),
             target_uid: "t".into(),
             author: "alice".into(),
+            created: 0,
             phase: foureyes_core::api::Phase::Pending,
         }));
     }
@@ -189,6 +190,15 @@ async fn a_second_person_with_the_right_signs_a_change_off() {
     }
     let ended = story.clone().with_status(&json!({"phase": "Expired"}));
     assert_eq!(say(&ended, statement(&ended, "bob", "Approve")).await, refused("RequestEnded"));
+}
+
+#[tokio::test]
+async fn nobody_approves_a_change_twice() {
+    let approved = story().approved();
+    assert_eq!(say(&approved, statement(&approved, "bob", "Approve")).await, refused("AlreadySaid"));
+    assert_eq!(say(&approved, statement(&approved, "bob", "Hold")).await, allowed("Own"));
+    let other = approved.clone().holding("carol approve changerequests shop");
+    assert_eq!(say(&other, statement(&other, "carol", "Approve")).await, allowed("Own"));
 }
 
 #[tokio::test]

@@ -190,6 +190,7 @@ async fn a_candidate_that_is_gone_live_allows_nothing() {
         target_uid: CLAIM.into(),
         author: "alice".into(),
         phase: Phase::Executable,
+        created: 0,
     }));
     let keys = json!({"metadata": {"name": "foureyes-keys"}, "data": {"clusterId": "cluster-a", "keys":
         r#"[{"id":"0","key":"","notBefore":"2026-01-01T00:00:00Z"}]"#}});
@@ -243,6 +244,7 @@ async fn sign_offs_are_those_of_the_request_as_it_is_now() {
         target_uid: CLAIM.into(),
         author: "alice".into(),
         phase: Phase::Executable,
+        created: 0,
     }));
     let keys = json!({"metadata": {"name": "foureyes-keys"}, "data": {"clusterId": "cluster-a", "keys":
         r#"[{"id":"0","key":"","notBefore":"2026-01-01T00:00:00Z"}]"#}});
@@ -259,4 +261,75 @@ async fn sign_offs_are_those_of_the_request_as_it_is_now() {
     assert_ne!(verdict.unwrap_err(), "ClusterUnreadable");
     let asked = api.asked.lock().unwrap().clone();
     assert!(asked.iter().any(|asked| asked.contains("uid%3Dnow")), "{asked:?}");
+}
+
+/// What became of the last request is told to whoever is refused; it is read for nobody else, and nothing rests on it.
+#[tokio::test]
+async fn who_is_refused_learns_what_became_of_the_last_request() {
+    let mut index = synced();
+    for (name, created, phase) in [("a", 1, Phase::Expired), ("b", 3, Phase::Rejected), ("c", 2, Phase::Cancelled)] {
+        index.apply(Change::Request(RequestEntry {
+            name: name.into(),
+            uid: name.into(),
+            target_uid: CLAIM.into(),
+            author: "alice".into(),
+            phase,
+            created,
+        }));
+    }
+    let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "reports", "uid": CLAIM});
+    let entry = json!({"name": "so-1", "says": "Reject", "author": "bob", "counts": true});
+    let live = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "DeletionRequest",
+        "metadata": {"name": "b", "uid": "b"}, "spec": {"target": target, "reason": "old"},
+        "status": {"phase": "Rejected",
+                   "signOffs": {"required": 1, "granted": 0, "text": "0/1", "entries": [entry]}}});
+    let mut another = live.clone();
+    another["spec"]["target"]["uid"] = json!(SHOP);
+    let told_so = "bob rejected DeletionRequest b about it: kubectl get deletionrequest b -o yaml";
+    for (answer, told) in [
+        (super::support::Answer::Json(live), true),
+        (super::support::Answer::Json(another), false),
+        (super::support::Answer::Status(500), false),
+        (super::support::Answer::Hang, false),
+    ] {
+        let api = Api::default().answers("deletionrequests/b", answer);
+        let answer = review(&build(index.clone(), &api), "/guard", &delete_claim(&claim())).await;
+        let message = answer["status"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("[DeletionNotRequested]") && message.contains("kubectl -n shop annotate"),
+            "{message}"
+        );
+        assert_eq!(message.contains(told_so), told, "{message}");
+        assert_eq!(api.asked.lock().unwrap().len(), 1);
+    }
+    let api = Api::default();
+    let warns = with_policy(index, &json!({"enforcement": {"deletions": "Warn"}}));
+    assert_eq!(judge(&build(warns, &api), &delete_claim(&claim())).await, Ok("Warned".to_owned()));
+    assert!(api.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_changes_a_definition_of_ours_is_refused_through_its_status_too() {
+    let router = build(synced(), &Api::default());
+    let definition = json!({"metadata": {"name": "signoffs.foureyes.dev"}, "spec": {"group": "foureyes.dev"}});
+    let mut owned = definition.clone();
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]);
+    let mut held = definition.clone();
+    held["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    let mut redefined = definition.clone();
+    redefined["spec"]["scope"] = json!("Cluster");
+    let mut labelled = definition.clone();
+    labelled["metadata"]["labels"] = json!({"team": "a"});
+    let refused = || Err("DefinitionProtected".to_owned());
+    for (new, expected) in
+        [(labelled, Ok("Harmless".to_owned())), (owned, refused()), (held, refused()), (redefined, refused())]
+    {
+        for subresource in [json!(null), json!("status")] {
+            let mut review = request("UPDATE", "apiextensions.k8s.io", "customresourcedefinitions", None);
+            review["request"]["subResource"] = subresource;
+            review["request"]["oldObject"] = definition.clone();
+            review["request"]["object"] = new.clone();
+            assert_eq!(judge(&router, &review).await, expected, "{new}");
+        }
+    }
 }

@@ -52,6 +52,48 @@ async fn what_is_filled_in_already_is_left_for_the_guard() {
     assert_eq!(patch(&review(&router, "/stamp", &sign_off(&forged)).await), Vec::<Value>::new());
 }
 
+/// The schema names the field in words of its own; it is applied after stamp and before guard.
+#[tokio::test]
+async fn what_can_not_be_read_is_left_for_the_schema_and_guard_names_the_field() {
+    let router = build(synced(), &Api::default());
+    let target = json!({"apiVersion": "v1", "kind": "Namespace", "name": "shop", "uid": CLAIM});
+    let with = |spec: Value, path: &str, value: Value| {
+        let mut spec = spec;
+        *spec.pointer_mut(path).unwrap() = value;
+        spec
+    };
+    let asked_for = json!({"target": target, "reason": "r"});
+    for (resource, spec, field) in [
+        (
+            "deletionrequests",
+            with(asked_for.clone(), "/target/kind", json!("PersistentVolume")),
+            "spec.target.kind: unknown",
+        ),
+        ("deletionrequests", with(asked_for.clone(), "/reason", json!(7)), "spec.reason: invalid type"),
+        ("deletionrequests", json!({"target": target}), "spec: missing field `reason`"),
+        ("deletionrequests", Value::Null, "spec: invalid type"),
+        (
+            "changerequests",
+            json!({"type": "normal", "title": "t", "targets": []}),
+            "spec.type: unknown variant `normal`",
+        ),
+        ("changerequests", json!({"type": "Normal", "title": "t"}), "spec: missing field `targets`"),
+        ("signoffs", with(spec(), "/says", json!("approve")), "spec.says: unknown variant `approve`"),
+        ("signoffs", with(spec(), "/subject", json!("del")), "spec.subject: invalid type"),
+        ("signoffs", json!({"says": "Hold"}), "spec: missing field `subject`"),
+    ] {
+        let mut asked = request("CREATE", "foureyes.dev", resource, (resource == "changerequests").then_some("shop"));
+        asked["request"]["object"] = json!({"metadata": {"name": "del-1"}, "spec": spec});
+        let stamped = review(&router, "/stamp", &asked).await;
+        assert_eq!((&stamped["allowed"], patch(&stamped)), (&json!(true), Vec::new()), "{spec}");
+        let guarded = review(&router, "/guard", &asked).await;
+        let message = guarded["status"]["message"].as_str().unwrap();
+        assert!(message.contains(&format!(" del-1 was not written: {field}")), "{message}");
+        assert!(message.contains("[RequestInvalid]") && !message.contains(" at line "), "{message}");
+        assert_eq!(message.lines().last(), Some(&*format!("kubectl explain {}.spec", &resource[..resource.len() - 1])));
+    }
+}
+
 fn annotated(old: &Value, new: &Value) -> Value {
     let mut review = request("UPDATE", "", "persistentvolumeclaims", Some("shop"));
     let with = |annotations: &Value| {

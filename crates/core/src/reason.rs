@@ -47,6 +47,8 @@ codes! {
     SelfApproval: "Nobody signs off their own request.", "Let a second person do it.";
     RightMissing: "The right to do this in the target's namespace is missing.", "Ask for one of the roles foureyes-requester or foureyes-approver there.";
     DigestStale: "The digest is missing, or is not that of the current content.", "Look again, and repeat with the current digest that the refusal shows.";
+    AlreadySaid: "An approval that counts is there already: by the same person, or by annotation on the same object.", "See the approval that the refusal names: a second person signs the request off, or its author withdraws it first.";
+    RequestInvalid: "A request or a sign-off has a field that can't be read.", "Correct the field that the refusal names.";
     SubjectUnknown: "The request or object named does not exist, or is another object by that name.", "See kubectl get deletionrequests, and name the current UID.";
     StatementNotYours: "Only its author may do this with a statement or a request.", "Let its author do it, or sign off Reject or Hold yourself.";
     RequestInUse: "The request is still needed: its deletion has begun, or it shows that an approval by annotation was used.", "Wait until its target is gone, or until its approval deadline.";

@@ -4,7 +4,7 @@ use foureyes_core::api::Target;
 use foureyes_core::domain::inventory::Inventory;
 use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::domain::speaking::{Speaker, annotated};
+use foureyes_core::domain::speaking::{Speaker, annotated, annotated_over, sign_off_beside};
 use foureyes_core::reason::Code;
 
 use super::Scene;
@@ -46,5 +46,25 @@ pub async fn written(scene: &Scene<'_>, target: &Target, inventory: &Inventory) 
     };
     let identities = &scene.index.policies().floor().identities;
     let proof = annotated(&speaker, target, &after, &digest, identities, &ring, scene.now)?;
+    if after.value.is_some() {
+        let before = input::annotation(&input::old(scene.request)?.metadata).record;
+        if let Err(refusal) = annotated_over(scene.author(), target, before, &digest, &ring) {
+            return Err(with_its_request(scene, target, refusal).await);
+        }
+    }
     Ok(proof.into())
+}
+
+/// Requests looked at for the one that counts an approval by annotation.
+const LOOKED_AT: usize = 4;
+
+/// The refusal with the line that signs off the request for the annotation, if that is known already.
+async fn with_its_request(scene: &Scene<'_>, target: &Target, refusal: Refusal) -> Refusal {
+    for candidate in scene.index.candidates(&target.uid, false).iter().take(LOOKED_AT) {
+        let Ok(Some(request)) = scene.live.request(&candidate.name).await else { break };
+        if let Some(command) = sign_off_beside(&request) {
+            return refusal.next("When you have looked, sign the request off with:", command);
+        }
+    }
+    refusal
 }

@@ -3,7 +3,7 @@
 
 use foureyes_core::api::TargetKind;
 use foureyes_core::domain::deletion::{Governance, is_data, scope};
-use foureyes_core::domain::scope::{claim_owned, claim_unfinalized, exempted};
+use foureyes_core::domain::scope::{claim_owned, claim_unfinalized, claim_untouched, exempted};
 use foureyes_core::domain::speaking::annotated_while_going;
 
 use super::{Scene, annotations};
@@ -13,32 +13,32 @@ use crate::admission::verdict::{Verdict, both, enforced};
 
 pub async fn updated(scene: &Scene<'_>) -> Verdict {
     let namespace = input::namespace(scene.request)?;
+    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
+    let (was, is) = (input::claim(namespace, old)?, input::claim(namespace, new)?);
+    let owners = input::added_owners(&old.metadata, &new.metadata);
+    let finalizers = input::removed_finalizers(&old.metadata, &new.metadata);
+    let annotated = !annotations::unchanged(old, new);
+    if let Some(proof) = claim_untouched((&was, &is), &owners, &finalizers, annotated) {
+        return Ok(proof.into());
+    }
     let place = scene.namespace(namespace)?;
     let policies = scene.index.policies();
     let effective = match scope(policies, scene.index.is_started(), &place.labels)? {
         Governance::Free(proof) => return Ok(proof.into()),
         Governance::Governed(effective) => effective,
     };
-    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
-    let (was, is) = (input::claim(namespace, old)?, input::claim(namespace, new)?);
     let name = &*is.name;
     let text = format!("{namespace}/{name}");
-    let labels = exempted(
-        policies,
-        &text,
-        (was.storage_class.as_deref(), &was.labels),
-        (is.storage_class.as_deref(), &is.labels),
-    );
+    let labels = exempted(policies, &text, (&was, &is));
     let mut allowed = enforced(labels, effective.deletions)?;
     if !is_data(policies, &was) {
         return Ok(allowed);
     }
-    let owners = input::added_owners(&old.metadata, &new.metadata);
     allowed = both(allowed, enforced(claim_owned(policies, &text, &owners, scene.author()), effective.deletions)?);
-    let finalizers = input::removed_finalizers(&old.metadata, &new.metadata);
-    let unfinalized = claim_unfinalized(policies, namespace, name, &finalizers, scene.author());
+    let unfinalized =
+        claim_unfinalized(policies, namespace, name, &finalizers, was.going_since.is_some(), scene.author());
     allowed = both(allowed, enforced(unfinalized, effective.deletions)?);
-    if annotations::unchanged(old, new) {
+    if !annotated {
         return Ok(allowed);
     }
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), new)?;

@@ -1,23 +1,38 @@
-//! The definitions of our own kinds: deleting one removes its objects without any review (bypass 6), and a doctored
-//! schema forges fields (fact 7).
+//! The definitions of our own kinds: deleting one removes its objects without any review (bypass 6), a doctored schema
+//! forges fields (fact 7), and with an owner to nobody it is collected, also through `/status` (facts 8, 31).
 
 use foureyes_core::api::Mode;
 use foureyes_core::domain::policy::is_enforced_anywhere;
-use foureyes_core::domain::scope::definition_changed;
+use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::scope::{definition_changed, definition_deleted};
+use serde_json::value::RawValue;
 
 use super::Scene;
 use super::opened::{Kind, opened};
 use crate::admission::input;
-use crate::admission::review::Operation;
 use crate::admission::verdict::{Verdict, enforced};
 
 const DEFINITION: Kind =
     Kind { group: "apiextensions.k8s.io", api_version: "apiextensions.k8s.io/v1", name: "CustomResourceDefinition" };
 
-pub async fn changed(scene: &Scene<'_>) -> Verdict {
+pub async fn deleted(scene: &Scene<'_>) -> Verdict {
     let name = input::name(input::old(scene.request)?)?;
-    let deleted = scene.request.operation == Operation::Delete;
-    let refusal = match definition_changed(name, deleted, scene.index.is_started()) {
+    changed(scene, name, definition_deleted(name, scene.index.is_started())).await
+}
+
+pub async fn updated(scene: &Scene<'_>) -> Verdict {
+    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
+    let (was, is) = (input::own_metadata(&old.metadata), input::own_metadata(&new.metadata));
+    let same_spec = old.spec.map(RawValue::get) == new.spec.map(RawValue::get);
+    let going = input::going_since(&old.metadata)?.is_some();
+    let name = input::name(old)?;
+    let who = (scene.author(), scene.index.is_started());
+    changed(scene, name, definition_changed(name, same_spec, (&was, &is), going, who)).await
+}
+
+async fn changed(scene: &Scene<'_>, name: &str, judged: Result<Proof, Refusal>) -> Verdict {
+    let refusal = match judged {
         Ok(proof) => return Ok(proof.into()),
         Err(refusal) => refusal,
     };

@@ -1,16 +1,19 @@
 //! DELETE of claims and namespaces (design §5): one at a time or as a collection, at the root or in a cascade.
 
-use foureyes_core::api::{Target, TargetKind};
+use std::time::Duration;
+
+use foureyes_core::api::{Mode, Target, TargetKind};
 use foureyes_core::domain::deletion::{
-    Governance, empty_namespace, govern_claim, is_data, not_requested, own_namespace, scope, terminating,
+    Governance, empty_namespace, ended_before, govern_claim, is_data, not_requested, own_namespace, scope, terminating,
+    used_up,
 };
 use foureyes_core::domain::inventory::{Claim, Inventory};
 use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::index::Candidate;
 use foureyes_core::reason::Code;
-
 use futures::future::{join, try_join};
 
 use super::Scene;
@@ -32,12 +35,14 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
         Governance::Governed(effective) => effective,
     };
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
-    enforced(governed_claim(scene, &claim, &target, &place.uid, &effective).await, effective.deletions)
+    let record = input::annotation(&object.metadata).record;
+    let verdict = governed_claim(scene, (&claim, record), &target, &place.uid, &effective).await;
+    enforced(with_last_request(scene, &target, record, verdict, &effective).await, effective.deletions)
 }
 
 async fn governed_claim(
     scene: &Scene<'_>,
-    claim: &Claim,
+    (claim, record): (&Claim, Option<&str>),
     target: &Target,
     namespace_uid: &str,
     effective: &Effective,
@@ -45,15 +50,27 @@ async fn governed_claim(
     let roots = scene.index.candidates(namespace_uid, true);
     let own = scene.index.candidates(&claim.uid, false);
     if roots.is_empty() && own.is_empty() {
-        return Err(nothing_known(claim, target, &scene.index.inventory_of_claim(claim)));
+        return Err(nothing_known(record, target, &scene.index.inventory_of_claim(claim)));
     }
+    // Boxed, because most reviews end before this.
+    Box::pin(confirmed_claim(scene, (claim, record), target, effective, (&roots, &own))).await
+}
+
+/// `candidates` are the requests about the namespace and those about the claim.
+async fn confirmed_claim(
+    scene: &Scene<'_>,
+    (claim, record): (&Claim, Option<&str>),
+    target: &Target,
+    effective: &Effective,
+    (roots, own): (&[Candidate], &[Candidate]),
+) -> Result<Proof, Refusal> {
     let confirmation = confirmation(scene, effective);
     let inventory = async { scene.live.inventory_of_claim(claim).await.map_err(|error| unread(&error)) };
     let mut refused_in_cascade = None;
     let (inventory, asking) = if roots.is_empty() {
-        try_join(inventory, Asking::begin(scene.live, &own)).await?
+        try_join(inventory, Asking::begin(scene.live, own)).await?
     } else {
-        let (inventory, root) = join(inventory, Root::read(scene.live, &roots, &claim.namespace)).await;
+        let (inventory, root) = join(inventory, Root::read(scene.live, roots, &claim.namespace)).await;
         let inventory = inventory?;
         let cascade = match root {
             Ok(root) => confirmation.cascade(root, claim, &inventory).await,
@@ -63,18 +80,19 @@ async fn governed_claim(
             Ok(proof) => return Ok(proof),
             Err(refusal) => refused_in_cascade = refusal,
         }
-        (inventory, Asking::begin(scene.live, &own).await?)
+        (inventory, Asking::begin(scene.live, own).await?)
     };
-    let record = claim.approval_record.as_deref();
     match confirmation.deletion(asking, target, record, &inventory, scene.author()).await {
         Ok(proof) => Ok(proof),
-        Err(refusal) => Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(claim, target, &inventory))),
+        Err(refusal) => {
+            Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(record, target, &inventory)))
+        }
     }
 }
 
 /// No request about this claim is known; it may carry an approval that the controller has yet to take up.
-fn nothing_known(claim: &Claim, target: &Target, inventory: &Inventory) -> Refusal {
-    if claim.approval_record.is_some() {
+fn nothing_known(record: Option<&str>, target: &Target, inventory: &Inventory) -> Refusal {
+    if record.is_some() {
         let sentence = format!("{} was not deleted: the approval on it is being taken up", target.text());
         return Refusal::new(Code::NotYetExecutable, sentence)
             .next("Try again in a moment with:", ready::delete(target));
@@ -103,7 +121,8 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
     };
     let target = input::target(TargetKind::Namespace, None, object)?;
     let record = input::annotation(&object.metadata).record;
-    enforced(governed_namespace(scene, &target, record, &effective).await, effective.deletions)
+    let verdict = governed_namespace(scene, &target, record, &effective).await;
+    enforced(with_last_request(scene, &target, record, verdict, &effective).await, effective.deletions)
 }
 
 async fn governed_namespace(
@@ -126,4 +145,36 @@ async fn governed_namespace(
     }
     let confirmed = confirmation(scene, effective).deletion(asking?, target, record, &live, scene.author()).await;
     confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, &live)))
+}
+
+/// Time to find out what became of the last request: that helps its reader, and nothing rests on it.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Whoever is refused because nobody has asked is told if somebody had, and what became of it.
+async fn with_last_request(
+    scene: &Scene<'_>,
+    target: &Target,
+    record: Option<&str>,
+    verdict: Result<Proof, Refusal>,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let Err(refusal) = verdict else { return verdict };
+    let nobody_asks = match refusal.code {
+        Code::DeletionNotRequested => true,
+        // An approval is being taken up, or nothing will ever come of it.
+        Code::NotYetExecutable => record.is_some() && scene.index.candidates(&target.uid, false).is_empty(),
+        _ => false,
+    };
+    let told = nobody_asks && effective.deletions == Mode::Deny;
+    let Some(last) = told.then(|| scene.index.newest_ended(&target.uid)).flatten() else { return Err(refusal) };
+    let read = Box::pin(tokio::time::timeout(LAST_REQUEST, scene.live.request(&last.name))).await;
+    let request = read.ok().and_then(Result::ok).flatten().filter(|request| request.spec.target == *target);
+    let Some(request) = request else { return Err(refusal) };
+    if refusal.code == Code::NotYetExecutable {
+        return Err(record.and_then(|record| used_up(target, record, &request)).unwrap_or(refusal));
+    }
+    Err(match ended_before(&request) {
+        Some(line) => refusal.detail(line),
+        None => refusal,
+    })
 }

@@ -107,30 +107,34 @@ impl Scene<'_> {
 pub async fn judge(scene: &Scene<'_>) -> Verdict {
     let request = scene.request;
     let subresource = request.sub_resource.as_deref().unwrap_or_default();
+    // Boxed, because every review would carry the state of all their live reads about.
     match (&*request.resource.group, &*request.resource.resource, subresource, request.operation) {
         ("", "persistentvolumeclaims", "", Operation::Delete) => deletions::of_claim(scene).await,
-        ("", "namespaces", "", Operation::Delete) => deletions::of_namespace(scene).await,
-        ("", "persistentvolumeclaims", "" | "status", Operation::Update) => claims::updated(scene).await,
-        ("", "namespaces", "" | "status" | "finalize", Operation::Update) => namespaces::updated(scene).await,
-        (GROUP, "deletionrequests", "", Operation::Create) => requests::created(scene).await,
+        ("", "namespaces", "", Operation::Delete) => Box::pin(deletions::of_namespace(scene)).await,
+        ("", "persistentvolumeclaims", "" | "status", Operation::Update) => Box::pin(claims::updated(scene)).await,
+        ("", "namespaces", "" | "status" | "finalize", Operation::Update) => Box::pin(namespaces::updated(scene)).await,
+        (GROUP, "deletionrequests", "", Operation::Create) => Box::pin(requests::created(scene)).await,
         (GROUP, "deletionrequests", "", Operation::Update) => requests::updated(scene, "DeletionRequest"),
-        (GROUP, "deletionrequests", "", Operation::Delete) => requests::deleted(scene).await,
-        (GROUP, "changerequests", "", Operation::Create) => changes::created(scene).await,
+        (GROUP, "deletionrequests", "", Operation::Delete) => Box::pin(requests::deleted(scene)).await,
+        (GROUP, "changerequests", "", Operation::Create) => Box::pin(changes::created(scene)).await,
         (GROUP, "changerequests", "", Operation::Update) => requests::updated(scene, "ChangeRequest"),
-        (GROUP, "changerequests", "", Operation::Delete) => changes::deleted(scene).await,
-        (GROUP, "signoffs", "", Operation::Create) => sign_offs::created(scene).await,
+        (GROUP, "changerequests", "", Operation::Delete) => Box::pin(changes::deleted(scene)).await,
+        (GROUP, "signoffs", "", Operation::Create) => Box::pin(sign_offs::created(scene)).await,
         (GROUP, "signoffs", "", Operation::Update) => requests::updated(scene, "SignOff"),
-        (GROUP, "signoffs", "", Operation::Delete) => sign_offs::deleted(scene).await,
-        (GROUP, "safetypolicies", "", _) => policies::written(scene).await,
-        ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Update | Operation::Delete) => {
-            definitions::changed(scene).await
+        (GROUP, "signoffs", "", Operation::Delete) => Box::pin(sign_offs::deleted(scene)).await,
+        (GROUP, "safetypolicies", "", _) => Box::pin(policies::written(scene)).await,
+        ("apiextensions.k8s.io", "customresourcedefinitions", "" | "status", Operation::Update) => {
+            Box::pin(definitions::updated(scene)).await
         }
-        ("", "pods", "" | "ephemeralcontainers", Operation::Update) => workloads::pod_updated(scene).await,
-        ("apps", "replicasets", "", Operation::Update) => workloads::replica_set_updated(scene).await,
+        ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Delete) => {
+            Box::pin(definitions::deleted(scene)).await
+        }
+        ("", "pods", "" | "ephemeralcontainers", Operation::Update) => Box::pin(workloads::pod_updated(scene)).await,
+        ("apps", "replicasets", "", Operation::Update) => Box::pin(workloads::replica_set_updated(scene)).await,
         (_, _, "", Operation::Create | Operation::Update) if workloads::is_one(scene) => {
-            workloads::written(scene).await
+            Box::pin(workloads::written(scene)).await
         }
-        (_, _, "", Operation::Delete) if workloads::is_one(scene) => workloads::deleted(scene).await,
+        (_, _, "", Operation::Delete) if workloads::is_one(scene) => Box::pin(workloads::deleted(scene)).await,
         (group, resource, subresource, operation) => Err(Refusal::new(
             Code::ReviewUnexpected,
             format!("{} of {resource}.{group}/{subresource} is nothing that foureyes judges", operation.as_str()),

@@ -3,7 +3,9 @@
 
 use foureyes_core::api::{Mode, TargetKind};
 use foureyes_core::domain::deletion::Governance;
-use foureyes_core::domain::scope::{namespace_finalized, namespace_owned, namespace_relabelled, namespace_scope};
+use foureyes_core::domain::scope::{
+    environment_misspelled, namespace_finalized, namespace_owned, namespace_relabelled, namespace_scope,
+};
 use foureyes_core::domain::speaking::annotated_while_going;
 
 use super::opened::{Kind, opened};
@@ -30,6 +32,7 @@ pub async fn updated(scene: &Scene<'_>) -> Verdict {
     };
     // With its environment all of its protection ends, so the strictest mode counts.
     let mut allowed = enforced(relabelled, effective.strictest())?;
+    allowed.warnings.extend(environment_misspelled(policies, name, &was, &is));
     if effective.deletions == Mode::Off {
         return Ok(allowed);
     }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use foureyes_core::api::{ChangeRequest, SignOff};
+use foureyes_core::api::{ChangeRequest, Says, SignOff};
 use foureyes_core::domain::change::rights_namespaces;
 use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::request::Request;
-use foureyes_core::domain::speaking::{Speaker, said_while_going, sign_off_created, sign_off_deleted, usable};
+use foureyes_core::domain::speaking::{
+    Speaker, not_said_before, said_while_going, sign_off_created, sign_off_deleted, usable,
+};
+use foureyes_core::seal::KeyRing;
 use futures::future::try_join3;
 
 use super::{Scene, requests};
@@ -67,7 +70,18 @@ async fn said<R: Request>(
         is_controller: scene.is_controller(),
     };
     let identities = &scene.index.policies().floor().identities;
-    sign_off_created(&speaker, sign_off, subject, identities, &ring, scene.now)
+    let proof = sign_off_created(&speaker, sign_off, subject, identities, &ring, scene.now)?;
+    unsaid(scene, sign_off, &ring).await?;
+    Ok(proof)
+}
+
+/// Nobody approves twice what they have approved.
+async fn unsaid(scene: &Scene<'_>, sign_off: &SignOff, ring: &KeyRing) -> Result<(), Refusal> {
+    if sign_off.spec.says != Says::Approve {
+        return Ok(());
+    }
+    let said = scene.live.sign_offs(&sign_off.spec.subject.uid).await.map_err(|error| unread(&error))?;
+    not_said_before(sign_off, &said, ring)
 }
 
 pub async fn deleted(scene: &Scene<'_>) -> Verdict {

@@ -8,7 +8,7 @@ use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::statement::{ApprovalRecord, prove_requester};
 use k8s_openapi::api::core::v1::Namespace;
 
-use crate::cluster::live::namespace_record;
+use crate::cluster::live::record;
 use crate::controllers::context::{ObjectKey, Shared};
 use crate::controllers::error::ReconcileError;
 
@@ -29,27 +29,22 @@ pub async fn gather(context: &Shared, key: &ObjectKey) -> Result<Option<Facts>, 
     let claim = match (key.kind, &key.namespace) {
         (TargetKind::PersistentVolumeClaim, Some(of)) => {
             let Some(claim) = context.live.claim(of, &key.name).await? else { return Ok(None) };
-            Some(Claim::of(&claim))
+            Some(claim)
         }
         _ => None,
     };
-    let Some((record, uid)) = annotated(&namespace, claim.as_ref()) else { return Ok(None) };
+    let annotated = claim.as_ref().map_or(&namespace.metadata, |claim| &claim.metadata);
+    let (Some(record), Some(uid)) = (record(annotated), annotated.uid.as_deref()) else { return Ok(None) };
     let ring = context.live.key_ring().await?;
     // One that does not prove is the guard's to refuse, and nobody's to act on.
     let Ok(record) = ApprovalRecord::prove(&ring, record, uid) else { return Ok(None) };
+    let claim = claim.as_ref().map(Claim::of);
     let Some(effective) = governed(context, &namespace, claim.as_ref()) else { return Ok(None) };
     let mut requests = context.live.requests_about(uid).await?;
     let policies = context.policies.load();
     let identities = &policies.floor().identities;
     requests.retain(|request| person_asking(prove_requester(&ring, request).ok(), identities).is_none());
     Ok(Some(Facts { record, effective, requests }))
-}
-
-fn annotated<'a>(namespace: &'a Namespace, claim: Option<&'a Claim>) -> Option<(&'a str, &'a str)> {
-    match claim {
-        Some(claim) => Some((claim.approval_record.as_deref()?, &claim.uid)),
-        None => Some((namespace_record(namespace)?, namespace.metadata.uid.as_deref()?)),
-    }
 }
 
 fn governed(context: &Shared, namespace: &Namespace, claim: Option<&Claim>) -> Option<Effective> {

@@ -9,10 +9,10 @@ use foureyes_core::domain::lifecycle::{Observed, TargetState};
 use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::statement::ApprovalRecord;
 use foureyes_core::seal::KeyRing;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 
 use crate::cluster::access::Requests;
-use crate::cluster::live::{Live, ReadError, namespace_record};
+use crate::cluster::live::{Live, ReadError, record as record_of};
 use crate::controllers::context::Shared;
 use crate::controllers::error::ReconcileError;
 
@@ -50,8 +50,9 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
     let live = &context.live;
     let place = request.spec.target.rights_namespace();
     let uid = request.metadata.uid.as_deref().unwrap_or_default();
-    let (ring, sign_offs, namespace, claim) =
+    let (ring, sign_offs, namespace, annotated) =
         tokio::try_join!(live.key_ring(), live.sign_offs(uid), live.namespace(place), claim(live, &request),)?;
+    let claim = annotated.as_ref().map(Claim::of);
     let policies = context.policies.load_full();
     // Of a namespace that is gone nothing is known but what holds everywhere; nothing is released by that.
     let labels = namespace.as_ref().and_then(|namespace| namespace.metadata.labels.clone()).unwrap_or_default();
@@ -60,12 +61,14 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         TargetKind::PersistentVolumeClaim => claim_state(claim.as_ref(), &request.spec.target.uid),
         TargetKind::Namespace => namespace_state(namespace.as_ref(), &request.spec.target.uid),
     };
-    let record = match request.spec.target.kind {
-        TargetKind::PersistentVolumeClaim => claim.as_ref().and_then(|claim| claim.approval_record.as_deref()),
-        TargetKind::Namespace => namespace.as_ref().and_then(namespace_record),
+    let annotated = match request.spec.target.kind {
+        TargetKind::PersistentVolumeClaim => annotated.as_ref().map(|claim| &claim.metadata),
+        TargetKind::Namespace => namespace.as_ref().map(|namespace| &namespace.metadata),
     };
     // A record that does not prove is none; it is not said who seems to have made it.
-    let record = record.and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
+    let record = annotated
+        .and_then(record_of)
+        .and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
     let (rights, inventory) = tokio::try_join!(
         rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
         inventory(live, &request, target, claim.as_ref(), &policies),
@@ -73,12 +76,12 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
     Ok(Facts { request, sign_offs, record, ring, policies, effective, rights, target, inventory })
 }
 
-async fn claim(live: &Live, request: &DeletionRequest) -> Result<Option<Claim>, ReadError> {
+async fn claim(live: &Live, request: &DeletionRequest) -> Result<Option<PersistentVolumeClaim>, ReadError> {
     let target = &request.spec.target;
     let (TargetKind::PersistentVolumeClaim, Some(namespace)) = (target.kind, &target.namespace) else {
         return Ok(None);
     };
-    Ok(live.claim(namespace, &target.name).await?.as_ref().map(Claim::of))
+    live.claim(namespace, &target.name).await
 }
 
 /// A target of another UID is another object: the one that was meant is gone.

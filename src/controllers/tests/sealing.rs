@@ -4,7 +4,7 @@ use foureyes_core::api::{Author, ChangeRequest, DeletionRequest, Requester, Sign
 use foureyes_core::domain::statement::{ApprovalRecord, seal_requester, seal_sign_off, sealed_name, stated};
 use foureyes_core::seal::SigningKey;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::{Value, json};
 
 const CLUSTER: &str = "cluster-a";
@@ -81,7 +81,7 @@ impl Stamp {
     pub fn annotated(&self, author: &str, uid: &str, digest: &str) -> String {
         let record = ApprovalRecord {
             author: person(author),
-            at: self.at(),
+            at: MicroTime(self.at().0),
             uid: uid.to_owned(),
             digest: digest.to_owned(),
             seal: None,

@@ -7,6 +7,7 @@ mod rollouts;
 
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};
 use foureyes_core::domain::policy::SYSTEM_NAMESPACES;
+use foureyes_core::domain::scope::{API_SERVER, COLLECTOR_FINALIZERS};
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
     ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
@@ -25,6 +26,9 @@ const OWN_RESOURCES: &[&str] = &["changerequests", "deletionrequests", "safetypo
 /// The label by which the API server names every namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
+/// Definitions, by their status too, through which their metadata can be written (fact 8).
+pub const DEFINITIONS: &[&str] = &["customresourcedefinitions", "customresourcedefinitions/status"];
+
 /// What stamp writes on claims and namespaces.
 const STAMPED: &[&str] = &[APPROVED_BY, APPROVED_BY_RECORD];
 
@@ -37,8 +41,14 @@ const STATEFUL_OWNERS: &[&str] = &["apps/v1/StatefulSet"];
 
 /// A built-in controller, under its own name and under the one it has where the controller manager runs without
 /// `--use-service-account-credentials`.
-fn controller(name: &str) -> Vec<String> {
+pub(super) fn controller(name: &str) -> Vec<String> {
     vec![format!("system:serviceaccount:kube-system:{name}"), "system:kube-controller-manager".to_owned()]
+}
+
+/// A definition gets a finalizer or loses one, otherwise than by the API server, which ends what is going once its
+/// objects are gone.
+pub fn definition_finalizers_changed() -> String {
+    cel::finalizers_changed_but(API_SERVER, COLLECTOR_FINALIZERS)
 }
 
 /// One webhook of a configuration.
@@ -83,12 +93,7 @@ fn was_production() -> String {
 /// A claim that was born for a pod and goes with it. Its name is `<pod>-<volume>`; a StatefulSet's claim, which can
 /// be owned by a pod too, is `<template>-<pod>`.
 fn not_ephemeral() -> String {
-    let name = "oldObject.metadata.name";
-    format!(
-        "!{}.exists(o, o.?controller.orValue(false) && o.apiVersion == 'v1' && o.kind == 'Pod' && \
-         {name}.startsWith(o.name + '-') && !{name}.endsWith('-' + o.name))",
-        cel::list("oldObject.metadata", "ownerReferences")
-    )
+    format!("!{}", cel::ephemeral("oldObject.metadata"))
 }
 
 /// A bound claim moves into another storage class, which could be an exempt one. While it waits, the controller
@@ -175,7 +180,7 @@ fn data_entries() -> Vec<Entry> {
         Entry {
             name: "definitions",
             groups: &["apiextensions.k8s.io"],
-            resources: &["customresourcedefinitions"],
+            resources: DEFINITIONS,
             operations: &["UPDATE", "DELETE"],
             place: Place::Everywhere,
             conditions: vec![
@@ -186,6 +191,7 @@ fn data_entries() -> Vec<Entry> {
                         "request.operation == 'DELETE'".to_owned(),
                         "object.spec != oldObject.spec".to_owned(),
                         cel::owners_added(),
+                        definition_finalizers_changed(),
                     ]),
                 ),
             ],

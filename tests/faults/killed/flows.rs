@@ -142,21 +142,26 @@ impl People {
         let left = self.admin.get(&path).await.unwrap();
         assert_eq!(left["metadata"]["deletionTimestamp"], Value::Null);
         opened.said(&self.bob, "Approve").await.unwrap();
-        self.deletes(&path).await;
+        // eve's rights have gone with the namespace
+        goes(&self.admin, &self.admin, &path).await;
         opened.is("Executed").await;
     }
 
-    /// Once the webhooks have seen what allows it; gone when this returns, but for a namespace.
     async fn deletes(&self, path: &str) {
-        until("the deletion to be allowed", async || match self.eve.delete(path).await {
-            Ok(_) => true,
-            Err(refused) => refused.code == 404,
-        })
-        .await;
-        found("the target to be going", async || match self.admin.sees(path).await {
-            None => Some(()),
-            Some(object) => (!object["metadata"]["deletionTimestamp"].is_null()).then_some(()),
-        })
-        .await;
+        goes(&self.eve, &self.admin, path).await;
     }
+}
+
+/// Once the webhooks have seen what allows it; gone when this returns, but for a namespace.
+async fn goes(who: &Who, admin: &Who, path: &str) {
+    until("the deletion to be allowed", async || match who.delete(path).await {
+        Ok(_) => true,
+        Err(refused) => refused.code == 404,
+    })
+    .await;
+    found("the target to be going", async || match admin.sees(path).await {
+        None => Some(()),
+        Some(object) => (!object["metadata"]["deletionTimestamp"].is_null()).then_some(()),
+    })
+    .await;
 }

@@ -76,6 +76,19 @@ fn a_namespace_is_born_non_production_and_enters_production_freely_but_not_back(
 }
 
 #[test]
+fn a_label_that_looks_like_the_way_out_is_pointed_out() {
+    let name = production("misspelled");
+    claim(&name, "data");
+    for (value, said) in [("nonproduction", true), ("NonProduction", true), ("production", false)] {
+        let labels = me("admin").kubectl(&["label", "namespace", &name, "--overwrite", &format!("{LABEL}={value}")]);
+        went(&labels);
+        let warning = format!("Warning: {LABEL}={value}: namespace {name} is production");
+        assert_eq!(labels.text().contains(&warning), said, "{value}: {}", labels.text());
+    }
+    denied("DeletionNotRequested", &delete_claim(&me("eve"), &name, "data"));
+}
+
+#[test]
 fn a_non_production_namespace_goes_with_its_data() {
     let name = non_production("ends");
     claim(&name, "data");

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::support::floor::add_to_floor;
 use crate::support::requests::{asks, delete_claim, deletes_claim, stays};
 use crate::support::spelling::{OF_NAMESPACES, OF_RECORDS, Spelling, arrange, namespace, record};
-use crate::support::{PATIENCE, acting, claim, denied, denied_in_words, me, production, responder, wait_gone, went};
+use crate::support::{
+    PATIENCE, acting, claim, denied, denied_in_words, me, paste, production, responder, wait_gone, went,
+};
 
 fn policy(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": name}, "spec": spec})
@@ -71,6 +73,17 @@ fn each_field_of_the_floor_is_loosened_by_break_glass_alone() {
     let all = "/apis/foureyes.dev/v1alpha1/safetypolicies?dryRun=All&fieldSelector=metadata.name%3Ddefault";
     me("admin").cannot("PolicyLoosened", &["delete", "--raw", all]);
     responder().does(&["delete", "safetypolicy", "default", "--dry-run=server"]);
+}
+
+/// What a refusal shows is the end of a responder's own command.
+#[test]
+fn a_loosening_is_repeated_under_break_glass_with_what_the_refusal_shows() {
+    let patch =
+        r#"kubectl patch safetypolicy default --dry-run=server --type merge -p '{"spec":{"expiry":{"use":"25h"}}}'"#;
+    let refusal = denied("PolicyLoosened", &paste("admin", patch));
+    assert!(refusal.contains("SafetyPolicy default was not changed: "), "{refusal}");
+    let end = refusal.trim_end().lines().last().unwrap();
+    went(&paste("admin", &format!("{patch} {end}")));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::requests::{delete_claim, deletes_claim, inventory_digest, stays};
+use crate::support::requests::{asked, delete_claim, deletes_claim, inventory_digest, stays};
 use crate::support::spelling::{OF_CLAIMS, OF_NAMESPACES, Object, Spelling};
-use crate::support::{PATIENCE, acting, claim, denied, field, me, production, spelling, succeeds_with, wait_gone};
+use crate::support::{
+    PATIENCE, acting, claim, denied, field, me, paste, production, spelling, succeeds_with, wait_gone, went,
+};
 
 const VALUE: &str = "foureyes.dev/approved-by";
 const RECORD: &str = "foureyes.dev/approved-by-record";
@@ -93,7 +95,10 @@ fn another_name_a_stale_digest_or_a_record_by_hand_is_refused_in_every_spelling(
     let only_record = json!({"metadata": {"annotations": {RECORD: forged}}});
     let refused = [
         (me("alice"), value(&format!("bob@{digest}")), "IdentityForged"),
-        (me("alice"), value("bob"), "IdentityForged"),
+        (me("alice"), value("bob"), "DigestStale"),
+        (me("bob"), value("me"), "DigestStale"),
+        (me("bob"), value("yes"), "DigestStale"),
+        (me("eve"), value("yes"), "RightMissing"),
         (me("alice"), value("me@000000000000"), "DigestStale"),
         (me("alice"), value("me@"), "DigestStale"),
         (me("alice"), with_record.clone(), "IdentityForged"),
@@ -208,6 +213,68 @@ fn an_approval_by_annotation_is_used_by_another_person_and_once() {
     wait_opened(&uid, "Executed");
     claim(&namespace, "data");
     denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "data"));
+}
+
+#[test]
+fn a_second_annotation_does_not_take_the_place_of_the_first_and_says_what_to_do_instead() {
+    let namespace = production("annotate-second");
+    let uid = claim(&namespace, "data");
+    let digest = inventory_digest(&namespace, "data");
+    let object = spelling::claim(&namespace, "data");
+    me("bob").does(&["-n", &namespace, "annotate", "pvc", "data", &format!("{VALUE}=me@{digest}")]);
+    let second = ["-n", &namespace, "annotate", "pvc", "data", "--overwrite", &format!("{VALUE}=me@{digest}")];
+    wait_opened(&uid, "Executable");
+    let mine = value(&format!("me@{digest}"));
+    for spelling in OF_CLAIMS.iter().filter(|spelling| !is_of_status(**spelling)) {
+        denied("AlreadySaid", &object.change(&me("alice"), *spelling, &mine, &[]));
+    }
+    let refusal = me("alice").cannot("AlreadySaid", &second);
+    assert!(refusal.contains("bob has approved by annotation already"), "{refusal}");
+    assert_eq!(annotations(&object).0, Some(format!("bob@{digest}")));
+    // bob himself may look again
+    me("bob").does(&second);
+    // the line in the refusal is the one that counts
+    let line = refusal.lines().last().unwrap();
+    assert!(line.contains("SignOff"), "{refusal}");
+    went(&paste("alice", line));
+    let selector = format!("--field-selector=spec.target.uid={uid}");
+    let granted = ["get", "deletionrequests", &selector, "-o=jsonpath={.items[*].status.signOffs.text}"];
+    foureyes_testbed::wait_until("both to count", PATIENCE, || me("admin").does(&granted) == "2/2").unwrap();
+    // and the other one finds the request before foureyes knows it
+    let found = format!(
+        "kubectl get deletionrequests --field-selector spec.target.uid={uid} -o custom-columns=NAME:.metadata.name,PHASE:.status.phase,SIGN-OFF:.status.signOffCommand"
+    );
+    assert!(went(&paste("alice", &found)).contains("Executable"));
+    // taking it away stays free, and then there is room
+    me("eve").does(&["-n", &namespace, "annotate", "pvc", "data", &format!("{VALUE}-")]);
+    me("alice").does(&second);
+    assert_eq!(annotations(&object).0, Some(format!("alice@{digest}")));
+}
+
+/// The approval stays on the claim, but its request has ended: that is said, and how to begin anew.
+#[test]
+fn an_approval_whose_request_was_rejected_is_not_waited_for() {
+    let namespace = production("annotate-rejected");
+    let uid = claim(&namespace, "data");
+    let digest = inventory_digest(&namespace, "data");
+    let approves = ["-n", &namespace, "annotate", "pvc", "data", "--overwrite", &format!("{VALUE}=me@{digest}")];
+    me("bob").does(&approves);
+    wait_opened(&uid, "Executable");
+    let selector = format!("--field-selector=spec.target.uid={uid}");
+    let name = me("admin").does(&["get", "deletionrequests", &selector, "-o=jsonpath={.items[0].metadata.name}"]);
+    asked(&name).said(&me("alice"), "Reject");
+    wait_opened(&uid, "Rejected");
+    let mut refusal = String::new();
+    foureyes_testbed::wait_until("the end to be known", PATIENCE, || {
+        refusal = delete_claim(&me("eve"), &namespace, "data").text();
+        refusal.contains("the approval on it has been used up")
+    })
+    .unwrap();
+    assert!(refusal.contains(&format!("alice rejected DeletionRequest {name} about it: ")), "{refusal}");
+    went(&paste("eve", refusal.lines().last().unwrap()));
+    me("bob").does(&approves);
+    let anew = || phase_of_the_opened(&uid).contains("Executable");
+    foureyes_testbed::wait_until("a request of its own", PATIENCE, anew).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::request::is_name;
-use super::{PolicyRef, Requester, SignOffSummary};
+use super::{LINE, PolicyRef, Requester, SignOffSummary, WORD, WORDS};
 
 /// A wish to change what runs. Its spec never changes; another wish, for example another version, is another request.
 /// foureyes rolls nothing out itself: once enough people have signed it off, anybody with ordinary rights may apply
@@ -42,27 +42,27 @@ pub struct ChangeRequestSpec {
     #[serde(rename = "type")]
     pub change_type: ChangeType,
     /// What changes, in one line.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^\x00-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = LINE))]
     pub title: String,
     /// What changes, for the person who signs it off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8192), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 8192), regex(pattern = WORDS))]
     pub description: Option<String>,
     /// Why it is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 4096), regex(pattern = WORDS))]
     pub justification: Option<String>,
     /// Who answers for it, for example a team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 256), regex(pattern = WORDS))]
     pub owner: Option<String>,
     /// Where this is tracked elsewhere, for example a ticket number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 256), regex(pattern = WORDS))]
     pub ticket: Option<String>,
     /// The incident that an emergency answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 256), regex(pattern = WORDS))]
     pub incident: Option<String>,
     /// Where the content comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,13 +103,13 @@ impl ChangeType {
 #[serde(rename_all = "camelCase")]
 pub struct ChangeSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^[^\x00-\x20\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 512), regex(pattern = WORD))]
     pub repository: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = r"^[^\x00-\x20\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 256), regex(pattern = WORD))]
     pub revision: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^[^\x00-\x20\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 512), regex(pattern = WORD))]
     pub pull_request: Option<String>,
 }
 

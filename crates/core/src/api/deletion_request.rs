@@ -1,12 +1,12 @@
 //! `DeletionRequest`: somebody wants a claim or a namespace deleted.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::request::is_name;
-use super::{PolicyRef, Requester, SignOffSummary};
+use super::{PolicyRef, Requester, SignOffSummary, WORDS};
 
 /// A wish to delete one object that holds data. Its spec never changes; another wish is another request. foureyes
 /// deletes nothing itself: once enough people have signed it off, anybody with ordinary rights may delete.
@@ -37,12 +37,12 @@ pub struct DeletionRequestSpec {
     /// Why it shall go, in words for the person who signs it off.
     #[schemars(
         length(min = 1, max = 1024),
-        regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$")
+        regex(pattern = WORDS)
     )]
     pub reason: String,
     /// Where this is tracked elsewhere, for example a ticket number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 256), regex(pattern = WORDS))]
     pub ticket: Option<String>,
     /// Who asks. Written and sealed by foureyes when the request is created: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -254,7 +254,7 @@ pub struct ListedItem {
 #[serde(rename_all = "camelCase")]
 pub struct SeenAnnotation {
     /// When it was made.
-    pub at: Time,
+    pub at: MicroTime,
     /// True once it was seen gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,

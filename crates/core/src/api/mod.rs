@@ -50,3 +50,13 @@ pub const APPROVED_BY: &str = "foureyes.dev/approved-by";
 pub const APPROVED_BY_RECORD: &str = "foureyes.dev/approved-by-record";
 /// The group that may loosen what scopes protection and use the break-glass path; it opens no way to data.
 pub const BREAK_GLASS_GROUP: &str = "foureyes:breakglass";
+
+/// What people write in words: new lines and tabs, but no other control characters, and nothing that others would not see
+/// or see elsewhere. The joiners U+200C and U+200D stay: words of some languages are written with the one, and emoji with
+/// the other.
+const WORDS: &str =
+    r"^[^\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{200b}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}\x{feff}]*$";
+/// Words in one line.
+const LINE: &str = r"^[^\x00-\x1f\x7f-\x{9f}\x{200b}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}\x{feff}]*$";
+/// One word.
+const WORD: &str = r"^[^\x00-\x20\x7f-\x{a0}\x{200b}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}\x{feff}]*$";

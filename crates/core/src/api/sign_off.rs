@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Author;
+use super::{Author, WORDS};
 
 /// One statement by one person about one request: the only way to approve. Create-only and immutable; deleting one's
 /// own withdraws it.
@@ -39,10 +39,10 @@ pub struct SignOffSpec {
     pub digest: Option<String>,
     /// What was checked before approving, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 4096), regex(pattern = WORDS))]
     pub verified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00-\x08\x0b-\x1f\x7f\x{202a}-\x{202e}\x{2066}-\x{2069}]*$"))]
+    #[schemars(length(max = 4096), regex(pattern = WORDS))]
     pub comment: Option<String>,
     /// Who says it. Written by foureyes: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, SignOff, Target, TargetKind,
+    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, Says, SignOff, Target, TargetKind,
 };
 use crate::domain::identity::{ActorKind, classify, is_usable};
-use crate::domain::inventory::{ApprovedItems, Claim, Inventory, prove_items};
+use crate::domain::inventory::{ApprovedItems, Claim, Inventory, InventoryError, prove_items};
 use crate::domain::judgement::{Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
@@ -45,7 +45,7 @@ pub fn govern_claim(
         free @ Governance::Free(_) => return Ok(free),
     };
     let floor = policies.floor();
-    if floor.exemption.covers(claim.storage_class.as_deref(), &claim.labels) {
+    if claim.is_exempt(&floor.exemption) {
         return Ok(free(NotGoverned::Exempt));
     }
     if claim.is_ephemeral() {
@@ -88,7 +88,7 @@ const fn free(why: NotGoverned) -> Governance {
 
 /// Whether a claim is data worth listing in a namespace's inventory.
 pub fn is_data(policies: &PolicySet, claim: &Claim) -> bool {
-    !policies.floor().exemption.covers(claim.storage_class.as_deref(), &claim.labels) && !claim.is_ephemeral()
+    !claim.is_exempt(&policies.floor().exemption) && !claim.is_ephemeral()
 }
 
 /// A namespace without data goes freely; `live` was read from the API server for this decision.
@@ -117,9 +117,7 @@ pub fn own_namespace(own: &str, name: &str, groups: &[String]) -> Result<(), Ref
     )
     .next(
         "A member of the group foureyes:breakglass can do it, under their own name:",
-        format!(
-            "kubectl delete namespace {name} --as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"
-        ),
+        format!("kubectl delete namespace {name} {}", ready::break_glass()),
     ))
 }
 
@@ -147,6 +145,36 @@ pub fn not_requested(target: &Target, inventory: &Inventory) -> Refusal {
             ready::request(target),
         ),
     }
+}
+
+/// What became of the last request about the same object, for somebody who is told that there is none.
+pub fn ended_before(request: &DeletionRequest) -> Option<String> {
+    let (status, name) = (request.status.as_ref()?, request.metadata.name.as_deref()?);
+    let by = |says: Says| {
+        let mut entries = status.sign_offs.iter().flat_map(|sign_offs| &sign_offs.entries);
+        let said = entries.rfind(|entry| entry.counts && entry.says == says.as_str());
+        said.map_or("somebody", |entry| entry.author.as_str())
+    };
+    let what = match status.phase? {
+        Phase::Rejected => format!("{} rejected DeletionRequest {name} about it", by(Says::Reject)),
+        Phase::Cancelled => format!("{} cancelled DeletionRequest {name} about it", by(Says::Cancel)),
+        Phase::Expired => format!("DeletionRequest {name} about it has expired"),
+        _ => return None,
+    };
+    Some(format!("{what}: {}", ready::show(name)))
+}
+
+/// The approval on an object was taken in by a request that has ended: no other will be opened for it.
+pub fn used_up(target: &Target, record: &str, ended: &DeletionRequest) -> Option<Refusal> {
+    let record: ApprovalRecord = serde_json::from_str(record).ok()?;
+    let seen = ended.status.as_ref()?.annotation.as_ref().filter(|seen| record.at <= seen.at);
+    let line = ended_before(ended).filter(|_| seen.is_some())?;
+    let sentence = format!("{} was not deleted: the approval on it has been used up", target.text());
+    Some(
+        Refusal::new(Code::RequestEnded, sentence)
+            .detail(line)
+            .next("Before somebody approves anew, it is removed with:", ready::unannotate(target)),
+    )
 }
 
 /// All that one decision about a requested deletion rests on, read live.
@@ -220,6 +248,43 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .next("Another person, with the right to delete it, can run:", ready::delete(evidence.target)));
     }
     Ok(Proof(Kind::Confirmed(name.to_owned())))
+}
+
+/// Of several requests about one object, which to speak about: the one whose refusal comes closest to an allow of what
+/// is there now. What could not be read comes first, because nothing is known then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closeness {
+    /// It will never do.
+    Over,
+    /// There is more now than it covers.
+    Outgrown,
+    /// People have yet to say something about it.
+    Asked,
+    /// It has all its sign-offs.
+    SignedOff,
+    Unknown,
+}
+
+/// How close a refused request is.
+pub fn closeness(evidence: &Evidence<'_>, refusal: &Refusal) -> Closeness {
+    let inventory = evidence.request.status.as_ref().and_then(|status| status.inventory.as_ref());
+    let frozen = inventory.filter(|inventory| inventory.frozen);
+    let covers = |inventory| {
+        let items = prove_items(inventory)?;
+        Ok::<_, InventoryError>(evidence.live.beyond(&items)?.is_empty())
+    };
+    match refusal.code {
+        Code::SignOffMissing | Code::OnHold | Code::NotYetExecutable | Code::SecondPersonNeeded
+            if !frozen.is_none_or(|inventory| covers(inventory).unwrap_or(false)) =>
+        {
+            Closeness::Outgrown
+        }
+        Code::SignOffMissing | Code::OnHold => Closeness::Asked,
+        Code::NotYetExecutable | Code::SecondPersonNeeded => Closeness::SignedOff,
+        Code::InventoryGrown => Closeness::Outgrown,
+        Code::ClusterUnreadable => Closeness::Unknown,
+        _ => Closeness::Over,
+    }
 }
 
 const NOT_YET: &str = "is not released yet";

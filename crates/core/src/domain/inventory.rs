@@ -9,8 +9,14 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 
-use crate::api::{InventoryStatus, ListedItem};
+use crate::api::{InventoryStatus, ListedItem, METADATA_PREFIX, is_name};
 use crate::digest::{DigestError, Encoding, digest_sorted, hash_sorted};
+use crate::domain::policy::Exemption;
+
+/// Labels of ours that a claim can have and be exempt by one of them. Every claim is kept in memory.
+const MOST_LABELS: usize = 32;
+/// What names a group, kind or object is never longer.
+const LONGEST_NAME: usize = 253;
 
 /// Why an inventory can't be established.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +42,12 @@ pub struct Claim {
     pub size: Option<Box<str>>,
     /// Labels that begin with `foureyes.dev/`: the only ones that can exempt a claim.
     pub labels: BTreeMap<String, String>,
+    /// There were more such labels than are kept: none is, and none exempts it, nor does the absence of one.
+    pub too_many_labels: bool,
     /// The object that controls it, if any.
     pub controller: Option<Controller>,
     /// Since when it is being deleted.
     pub going_since: Option<Timestamp>,
-    /// The sealed record behind the approval annotation.
-    pub approval_record: Option<Box<str>>,
 }
 
 /// The controlling owner of an object.
@@ -54,11 +60,17 @@ pub struct Controller {
 }
 
 impl Controller {
+    /// Nothing, if no object can have this name.
+    pub fn new(group: &str, kind: &str, name: &str) -> Option<Self> {
+        let fits = [group, kind, name].iter().all(|text| text.len() <= LONGEST_NAME);
+        fits.then(|| Self { group: group.into(), kind: kind.into(), name: name.into() })
+    }
+
     /// The owner that is the controller, if any is.
     pub fn of(owners: &[OwnerReference]) -> Option<Self> {
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        Some(Self { group: group.into(), kind: owner.kind.as_str().into(), name: owner.name.as_str().into() })
+        Self::new(group, &owner.kind, &owner.name)
     }
 }
 
@@ -68,26 +80,34 @@ impl Claim {
         let (meta, spec) = (&claim.metadata, claim.spec.clone().unwrap_or_default());
         let size = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage").cloned());
         let asked = || spec.resources.as_ref().and_then(|asked| asked.requests.as_ref()?.get("storage").cloned());
-        let labels = meta.labels.iter().flatten();
         Self {
             namespace: meta.namespace.clone().unwrap_or_default().into(),
             name: meta.name.clone().unwrap_or_default().into(),
             uid: meta.uid.clone().unwrap_or_default().into(),
-            volume: spec.volume_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+            volume: spec.volume_name.as_deref().filter(|name| is_name(name)).map(Into::into),
             storage_class: spec.storage_class_name.as_deref().map(Into::into),
             size: size.or_else(asked).map(|quantity| quantity.0.into()),
-            labels: labels
-                .filter(|(key, _)| key.starts_with(crate::api::METADATA_PREFIX))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
             controller: Controller::of(meta.owner_references.as_deref().unwrap_or_default()),
             going_since: meta.deletion_timestamp.as_ref().map(|time| time.0),
-            approval_record: meta
-                .annotations
-                .as_ref()
-                .and_then(|annotations| annotations.get(crate::api::APPROVED_BY_RECORD))
-                .map(|record| record.as_str().into()),
+            ..Self::default()
         }
+        .labelled(meta.labels.iter().flatten())
+    }
+
+    /// The same with those of these labels that can exempt it.
+    #[must_use]
+    pub fn labelled<K: AsRef<str>, V: AsRef<str>>(self, labels: impl Iterator<Item = (K, V)>) -> Self {
+        let ours = labels.filter(|(key, _)| key.as_ref().starts_with(METADATA_PREFIX)).take(MOST_LABELS + 1);
+        let labels: BTreeMap<_, _> =
+            ours.map(|(key, value)| (key.as_ref().to_owned(), value.as_ref().to_owned())).collect();
+        let too_many_labels = labels.len() > MOST_LABELS;
+        Self { labels: if too_many_labels { BTreeMap::new() } else { labels }, too_many_labels, ..self }
+    }
+
+    /// Whether it is exempt, by its storage class or its labels.
+    pub fn is_exempt(&self, exemption: &Exemption) -> bool {
+        exemption.covers_class(self.storage_class.as_deref())
+            || (!self.too_many_labels && exemption.covers_labels(&self.labels))
     }
 
     /// A generic ephemeral claim, which is meant to go with its pod (bypass 19): controlled by a Pod and named
@@ -133,7 +153,7 @@ fn handle(volume: &PersistentVolume) -> Option<String> {
 const CLAIM: &str = "PersistentVolumeClaim";
 const VOLUME: &str = "PersistentVolume";
 
-/// One data item. Its size is for reading; everything else is in the digest.
+/// One data item. Its size, and the name of a claim's volume, are for reading; everything else is in the digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DataItem {
     pub kind: &'static str,
@@ -142,10 +162,12 @@ pub struct DataItem {
     pub uid: String,
     pub handle: Option<String>,
     pub size: Option<String>,
+    /// The volume of a claim, where it is an item itself.
+    pub volume: Option<String>,
 }
 
 impl DataItem {
-    fn claim(claim: &Claim) -> Self {
+    fn claim(claim: &Claim, volume: Option<&Volume>) -> Self {
         Self {
             kind: CLAIM,
             namespace: Some(claim.namespace.to_string()),
@@ -153,6 +175,7 @@ impl DataItem {
             uid: claim.uid.to_string(),
             handle: None,
             size: claim.size.as_deref().map(str::to_owned),
+            volume: volume.map(|volume| volume.name.to_string()),
         }
     }
 
@@ -164,6 +187,7 @@ impl DataItem {
             uid: volume.uid.to_string(),
             handle: volume.handle.as_deref().map(str::to_owned),
             size: None,
+            volume: None,
         }
     }
 
@@ -176,6 +200,7 @@ impl DataItem {
             uid: listed.uid.clone(),
             handle: listed.handle.clone(),
             size: listed.size.clone(),
+            volume: None,
         })
     }
 
@@ -192,10 +217,12 @@ impl DataItem {
     }
 
     fn text(&self) -> String {
-        let size = self.size.as_deref().map(|size| format!(" ({size})")).unwrap_or_default();
+        let volume = self.volume.as_deref().map(|volume| format!("volume {volume}"));
+        let about: Vec<&str> = self.size.as_deref().into_iter().chain(volume.as_deref()).collect();
+        let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
         match &self.namespace {
-            Some(namespace) => format!("claim {namespace}/{}{size}", self.name),
-            None => format!("volume {}{size}", self.name),
+            Some(namespace) => format!("claim {namespace}/{}{about}", self.name),
+            None => format!("volume {}{about}", self.name),
         }
     }
 }
@@ -233,7 +260,8 @@ impl Inventory {
     pub fn of<'a>(claims: impl IntoIterator<Item = (&'a Claim, Option<&'a Volume>)>) -> Self {
         let mut items: Vec<DataItem> = claims
             .into_iter()
-            .flat_map(|(claim, volume)| std::iter::once(DataItem::claim(claim)).chain(volume.map(DataItem::volume)))
+            .flat_map(|(claim, volume)| [Some(DataItem::claim(claim, volume)), volume.map(DataItem::volume)])
+            .flatten()
             .collect();
         items.sort();
         items.dedup();
@@ -272,13 +300,13 @@ impl Inventory {
         }
     }
 
-    /// The first few items in words.
+    /// The first few claims in words, each with its volume.
     pub fn sentence(&self, most: usize) -> String {
-        // People know claims, not volumes: claims first.
-        let (claims, volumes): (Vec<_>, Vec<_>) = self.0.iter().partition(|item| item.namespace.is_some());
-        let mut words: Vec<String> = claims.into_iter().chain(volumes).take(most).map(DataItem::text).collect();
-        if self.0.len() > most {
-            words.push(format!("and {} more", self.0.len() - most));
+        // Volumes come only with their claims, and it is the claims that people know.
+        let claims = self.0.iter().filter(|item| item.namespace.is_some());
+        let mut words: Vec<String> = claims.clone().take(most).map(DataItem::text).collect();
+        if let Some(more @ 1..) = claims.count().checked_sub(most) {
+            words.push(format!("and {more} more"));
         }
         words.join(", ")
     }
@@ -360,6 +388,7 @@ fn parse_uid(uid: &str) -> Result<u128, InventoryError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::selector::Selector;
     use proptest::prelude::*;
 
     fn claim(name: &str, uid: u128) -> Claim {
@@ -373,6 +402,42 @@ mod tests {
         Claim { controller: Some(controller), ..claim(name, 1) }
     }
 
+    /// Anybody who may write claims could fill the memory of every webhook.
+    #[test]
+    fn little_is_kept_of_a_large_claim() {
+        let long = "x".repeat(250_000);
+        let labels: BTreeMap<_, _> = (0..5_000).map(|at| (format!("foureyes.dev/{at}"), "yes")).collect();
+        let claim = serde_json::json!({
+            "metadata": {
+                "name": "data", "namespace": "shop", "labels": labels,
+                "annotations": {"foureyes.dev/approved-by-record": long, "foureyes.dev/approved-by": long, "note": long},
+                "finalizers": [format!("example.com/{long}")],
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": long, "uid": "u", "controller": true}],
+            },
+            "spec": {"volumeName": long},
+        });
+        let claim = Claim::of(&serde_json::from_value(claim).unwrap());
+        assert!(format!("{claim:?}").len() < 1_000);
+        assert!(
+            claim.too_many_labels && claim.labels.is_empty() && claim.controller.is_none() && claim.volume.is_none()
+        );
+    }
+
+    #[test]
+    fn of_too_many_labels_none_exempts_nor_does_its_absence() {
+        let exempt = |claim: &Claim, operator: &str, key: &str| {
+            let selector = serde_json::json!({"matchExpressions": [{"key": key, "operator": operator}]});
+            let claims = Selector::compile(&serde_json::from_value(selector).unwrap()).unwrap();
+            claim.is_exempt(&Exemption { claims: Some(claims), ..Exemption::default() })
+        };
+        for (count, expected) in [(MOST_LABELS, true), (MOST_LABELS + 1, false)] {
+            let ours = (0..count).map(|at| (format!("foureyes.dev/{at}"), "yes"));
+            let claim = Claim::default().labelled(ours.chain((0..100).map(|at| (format!("another.dev/{at}"), "yes"))));
+            assert_eq!(exempt(&claim, "Exists", "foureyes.dev/0"), expected);
+            assert_eq!(exempt(&claim, "DoesNotExist", "foureyes.dev/keep"), expected);
+        }
+    }
+
     #[test]
     fn the_digest_does_not_depend_on_order_or_size() {
         let (a, b) = (claim("a", 1), claim("b", 2));
@@ -383,11 +448,24 @@ mod tests {
     }
 
     #[test]
+    fn claims_are_listed_each_with_its_volume() {
+        let volume = |name: &str, uid: u128| Volume { name: name.into(), uid: claim("v", uid).uid, handle: None };
+        let (a, b, c) = (claim("a", 1), Claim { size: Some("2Gi".into()), ..claim("b", 2) }, claim("c", 3));
+        let (va, vb) = (volume("pv-2", 4), volume("pv-1", 5));
+        let inventory = Inventory::of([(&c, None), (&b, Some(&vb)), (&a, Some(&va))]);
+        let listed = "claim shop/a (volume pv-2), claim shop/b (2Gi, volume pv-1)";
+        assert_eq!(inventory.sentence(8), format!("{listed}, claim shop/c"));
+        assert_eq!(inventory.sentence(3), format!("{listed}, claim shop/c"));
+        assert_eq!(inventory.sentence(2), format!("{listed}, and 1 more"));
+        assert_eq!(Inventory::default().sentence(2), "");
+    }
+
+    #[test]
     fn a_claim_that_was_not_approved_is_beyond() {
         let (a, b) = (claim("a", 1), claim("b", 2));
         let approved = ApprovedItems::unpack(&Inventory::of([(&a, None)]).packed().unwrap()).unwrap();
         let live = Inventory::of([(&a, None), (&b, None)]);
-        assert_eq!(live.beyond(&approved).unwrap(), [&DataItem::claim(&b)]);
+        assert_eq!(live.beyond(&approved).unwrap(), [&DataItem::claim(&b, None)]);
     }
 
     #[test]
@@ -414,8 +492,8 @@ mod tests {
             size in any::<Option<String>>(),
         ) {
             let item = |(name, uid, namespace, handle): (String, String, String, Option<String>)| match handle {
-                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone() },
-                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None },
+                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone(), volume: size.clone() },
+                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None, volume: None },
             };
             let items: Vec<DataItem> = items.into_iter().map(item).collect();
             let trees = items.iter().map(|item| {

@@ -9,7 +9,7 @@ use crate::api::{Author, Identities, Says, SeenAnnotation, SignOff, SignOffEntry
 use crate::digest::short;
 use crate::domain::identity::{ActorKind, Aliases, classify, is_usable, same_person};
 use crate::domain::policy::Effective;
-use crate::domain::statement::{ApprovalRecord, prove_sign_off};
+use crate::domain::statement::{ApprovalRecord, prove_sign_off, stated};
 use crate::seal::KeyRing;
 
 /// Stands for the name of a sign-off where somebody approved by annotation.
@@ -282,7 +282,8 @@ fn spoken_by_annotation(case: &Case<'_>, annotated: &Annotated<'_>, human: Optio
         name: ANNOTATION.to_owned(),
         says: Says::Approve,
         author: Some(record.author.clone()),
-        at: Some(record.at.0),
+        // In seconds, as everything that it is compared with.
+        at: Some(stated(record.at.0).0),
         digest: current.then(|| case.digest.to_owned()),
         unproven,
     }

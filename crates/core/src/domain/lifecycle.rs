@@ -9,7 +9,9 @@ use crate::api::{
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
-use crate::domain::judgement::{ANNOTATION, Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
+use crate::domain::judgement::{
+    ANNOTATION, Annotated, Case, Executor, Judgement, Quorum, Rights, judge, person_asking,
+};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::ready;
 use crate::domain::request::Request as _;
@@ -22,6 +24,8 @@ pub use crate::domain::telling::Event;
 /// Items shown in a status; all of them are in `packedUIDs`.
 const LISTED_ITEMS: usize = 100;
 const LISTED_ADDED: usize = 20;
+/// Characters of a reject's comment that an event shows.
+const OBJECTION: usize = 300;
 
 /// Why no status could be decided; the old one stays.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,7 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     status.waiting_for.clone_from(&outcome.waiting_for);
     summarise(observed, &before, &mut status, &judgement, &outcome);
     set_conditions(observed, &before, &mut status, &outcome, now);
-    let events = events(&before, &status, &outcome);
+    let events = events(&before, &status, &outcome, objection(observed, &judgement));
     let look_again = [&status.approval_deadline, &status.valid_until]
         .into_iter()
         .flatten()
@@ -110,8 +114,12 @@ fn proven<'a>(observed: &Observed<'a>) -> Option<&'a Author> {
     prove_requester(observed.ring, observed.request).ok()
 }
 
-/// The newest approval by annotation, and whether it is still there. What goes with its object was not withdrawn.
+/// The newest approval by annotation, and whether it is still there. What goes with its object was not withdrawn. In a
+/// request that a person made it counts for nothing.
 fn seen_annotation(observed: &Observed<'_>, before: Option<&SeenAnnotation>) -> Option<SeenAnnotation> {
+    if person_asking(proven(observed), &observed.policies.floor().identities).is_some() {
+        return before.cloned();
+    }
     match (observed.record, before) {
         (Some(record), before) if before.is_none_or(|before| record.at > before.at) => {
             Some(SeenAnnotation { at: record.at.clone(), withdrawn: false })
@@ -364,12 +372,30 @@ fn set_conditions(
     ];
 }
 
-fn events(before: &DeletionRequestStatus, status: &DeletionRequestStatus, outcome: &Outcome) -> Vec<Event> {
+/// Why it was rejected, in the words of whoever did: one line, whatever they wrote.
+fn objection(observed: &Observed<'_>, judgement: &Judgement) -> Option<String> {
+    let reject = judgement.entries.iter().rfind(|entry| entry.counts && entry.says == Says::Reject.as_str())?;
+    let said = observed.sign_offs.iter().find(|said| said.metadata.name.as_deref() == Some(&reject.name))?;
+    let comment = said.spec.comment.as_deref()?.replace(char::is_control, " ");
+    let words: Vec<&str> = comment.split_whitespace().collect();
+    let line: String = words.join(" ").chars().take(OBJECTION).collect();
+    (!line.is_empty()).then_some(line)
+}
+
+fn events(
+    before: &DeletionRequestStatus,
+    status: &DeletionRequestStatus,
+    outcome: &Outcome,
+    objection: Option<String>,
+) -> Vec<Event> {
     if before.phase == status.phase && before.waiting_for == status.waiting_for {
         return Vec::new();
     }
     let warning = matches!(outcome.phase, Phase::Expired) || outcome.reason == ConditionReason::TargetGone;
     let mut note = outcome.note.clone();
+    if let Some(why) = objection.filter(|_| outcome.reason == ConditionReason::Rejected) {
+        note = format!("{note}: {why}");
+    }
     if let Some(command) = status.sign_off_command.as_ref().filter(|_| outcome.phase == Phase::Pending) {
         note = format!("{note}; somebody else who may approve can sign it off with: {command}");
     }

@@ -6,16 +6,24 @@ use std::borrow::Cow;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{API_VERSION, APPROVED_BY, ChangeTarget, Target, TargetKind};
+use crate::api::{API_VERSION, APPROVED_BY, BREAK_GLASS_GROUP, ChangeTarget, Target, TargetKind};
 use crate::digest::hex;
 
 /// Approves the deletion of an object that a person can patch.
 pub fn annotate(target: &Target, short_digest: &str) -> String {
-    let object = match &target.namespace {
-        Some(namespace) => format!("-n {} annotate pvc {}", word(namespace), word(&target.name)),
-        None => format!("annotate namespace {}", word(&target.name)),
-    };
-    format!("kubectl {object} --overwrite {APPROVED_BY}=me@{short_digest}")
+    format!("{} --overwrite {APPROVED_BY}=me@{short_digest}", annotating(target))
+}
+
+/// Takes such an approval away.
+pub fn unannotate(target: &Target) -> String {
+    format!("{} {APPROVED_BY}-", annotating(target))
+}
+
+fn annotating(target: &Target) -> String {
+    match &target.namespace {
+        Some(namespace) => format!("kubectl -n {} annotate pvc {}", word(namespace), word(&target.name)),
+        None => format!("kubectl annotate namespace {}", word(&target.name)),
+    }
 }
 
 /// Opens a request.
@@ -87,9 +95,24 @@ pub fn delete(target: &Target) -> String {
     }
 }
 
+/// The end of a command by which a member of the break-glass group acts as such, under their own name.
+pub fn break_glass() -> String {
+    format!(
+        "--as=\"$(kubectl auth whoami -o jsonpath='{{.status.userInfo.username}}')\" --as-group={BREAK_GLASS_GROUP}"
+    )
+}
+
 /// Shows a request.
 pub fn show(request: &str) -> String {
     format!("kubectl get deletionrequest {} -o yaml", word(request))
+}
+
+/// Shows the requests about a target, by its UID, each with the line that signs it off.
+pub fn requests(target_uid: &str) -> String {
+    format!(
+        "kubectl get deletionrequests --field-selector spec.target.uid={} -o custom-columns=NAME:.metadata.name,PHASE:.status.phase,SIGN-OFF:.status.signOffCommand",
+        word(target_uid)
+    )
 }
 
 /// Shows what was said about a request, by its UID.
@@ -98,6 +121,11 @@ pub fn statements(uid: &str) -> String {
         "kubectl get signoffs --field-selector spec.subject.uid={} -o custom-columns=NAME:.metadata.name,AUTHOR:.spec.author.username,SAYS:.spec.says,COMMENT:.spec.comment",
         word(uid)
     )
+}
+
+/// Withdraws a sign-off.
+pub fn withdraw(sign_off: &str) -> String {
+    format!("kubectl delete signoff {}", word(sign_off))
 }
 
 /// Shows the UID of a target.

@@ -1,20 +1,30 @@
 //! What scopes protection can't be loosened alone: environments, exemptions, owners, finalizers, policies, and our own
 //! definitions (bypasses 6, 12, 17, 23; facts 8, 19).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{APPROVED_BY, APPROVED_BY_RECORD, Author, DelegatedAction, METADATA_PREFIX, Mode};
+use crate::api::{
+    APPROVED_BY, APPROVED_BY_RECORD, Author, DelegatedAction, ENVIRONMENT_LABEL, METADATA_PREFIX, Mode, NON_PRODUCTION,
+};
 use crate::domain::deletion::{self, Governance};
 use crate::domain::identity::{ActorKind, classify};
+use crate::domain::inventory::Claim;
 use crate::domain::policy::{CompiledPolicy, PolicySet, loosened, scope_loosened};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
 use crate::domain::refusal::Refusal;
 use crate::reason::Code;
 
 /// Finalizers that the API server sets and the garbage collector removes; they protect dependents, not data.
-const COLLECTOR_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
+pub const COLLECTOR_FINALIZERS: &[&str] = &["foregroundDeletion", "orphan"];
+/// Who the API server is to itself.
+pub const API_SERVER: &str = "system:apiserver";
 /// Ends with the last pod that uses the claim.
 const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// Whether this finalizer of a claim decides nothing about its data.
+fn is_free(finalizer: &str) -> bool {
+    COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION
+}
 
 const HARMLESS: Proof = Proof(Kind::NotGoverned(NotGoverned::Harmless));
 
@@ -50,20 +60,57 @@ pub fn namespace_relabelled(
     }
 }
 
-/// A claim's own labels, or its class once it is bound, change so that it would be exempt.
-pub fn exempted(
+/// What to say when a namespace gets a label that looks as if it left production, and does not.
+pub fn environment_misspelled(
     policies: &PolicySet,
-    text: &str,
-    old: (Option<&str>, &BTreeMap<String, String>),
-    new: (Option<&str>, &BTreeMap<String, String>),
-) -> Result<Proof, Refusal> {
+    name: &str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Option<String> {
+    let value = new.get(ENVIRONMENT_LABEL).filter(|value| old.get(ENVIRONMENT_LABEL) != Some(*value))?;
+    let meant = [PRODUCTION, NON_PRODUCTION].contains(&value.as_str());
+    (!meant && policies.is_production(new)).then(|| {
+        format!(
+            "{ENVIRONMENT_LABEL}={value}: namespace {name} is production, for only the value {NON_PRODUCTION} says otherwise"
+        )
+    })
+}
+
+/// The value of the label that says what holds without it.
+const PRODUCTION: &str = "production";
+
+/// A claim's own labels, or its class once it is bound, change so that it would be exempt, or would be under a policy
+/// that is yet to be written: labels of ours are on a claim from birth or never (bypass 12).
+pub fn exempted(policies: &PolicySet, text: &str, (was, is): (&Claim, &Claim)) -> Result<Proof, Refusal> {
     let exemption = &policies.floor().exemption;
-    if exemption.covers(new.0, new.1) && !exemption.covers(old.0, old.1) {
-        let sentence = format!("claim {text} was not changed: it would become exempt from protection");
+    let relabelled = is.labels.iter().any(|(key, value)| was.labels.get(key) != Some(value));
+    if !was.is_exempt(exemption) && (relabelled || is.is_exempt(exemption)) {
+        let why = if is.is_exempt(exemption) {
+            "it would become exempt from protection"
+        } else {
+            "labels that begin with foureyes.dev/ can exempt it, so it is born with them or never gets them"
+        };
+        let sentence = format!("claim {text} was not changed: {why}");
         return Err(Refusal::new(Code::ExemptionAdded, sentence)
             .next("Which claims are exempt from birth is said in:", "kubectl get safetypolicy default -o yaml"));
     }
     Ok(HARMLESS)
+}
+
+/// Whether an update of a claim touches nothing that protects it. Conditions leave it to the webhook to find that out
+/// where there is much to compare; what runs by itself goes on then, whatever policies say (I 15).
+pub fn claim_untouched(
+    (was, is): (&Claim, &Claim),
+    added: &[AddedOwner],
+    removed: &[&str],
+    annotated: bool,
+) -> Option<Proof> {
+    let untouched = (&was.labels, was.too_many_labels) == (&is.labels, is.too_many_labels)
+        && was.storage_class == is.storage_class
+        && added.is_empty()
+        && removed.iter().all(|finalizer| is_free(finalizer))
+        && !annotated;
+    untouched.then_some(HARMLESS)
 }
 
 /// An owner, as it is added.
@@ -122,18 +169,19 @@ pub fn namespace_owned(
     }
 }
 
-/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none.
+/// Finalizers are taken off a claim (bypass 23). Machines take off their own; people take off none, unless the claim is
+/// going: then its deletion was judged, and a finalizer that nobody serves would keep it for ever.
 pub fn claim_unfinalized(
     policies: &PolicySet,
     namespace: &str,
     name: &str,
     removed: &[&str],
+    going: bool,
     author: &Author,
 ) -> Result<Proof, Refusal> {
-    let free = |finalizer: &str| COLLECTOR_FINALIZERS.contains(&finalizer) || finalizer == CLAIM_PROTECTION;
     let machine = classify(author, &policies.floor().identities) == ActorKind::Machine;
-    match removed.iter().find(|finalizer| !free(finalizer)) {
-        Some(finalizer) if !machine => Err(Refusal::new(
+    match removed.iter().find(|finalizer| !is_free(finalizer)) {
+        Some(finalizer) if !machine && !going => Err(Refusal::new(
             Code::FinalizerRemoved,
             format!("claim {namespace}/{name} was not changed: {finalizer} still protects it"),
         )
@@ -171,29 +219,61 @@ pub fn policy_written<'a>(
     if first_start {
         return Ok(Proof(Kind::Own));
     }
-    match loosened(old, &old.with(name, new), namespaces) {
-        Some(what) => Err(Refusal::new(Code::PolicyLoosened, format!("SafetyPolicy {name} was not changed: {what}"))),
-        None => Ok(HARMLESS),
-    }
+    let deleted = new.is_none();
+    let Some(what) = loosened(old, &old.with(name, new), namespaces) else { return Ok(HARMLESS) };
+    let was = match deleted {
+        true => "deleted",
+        false if *old == old.with(name, None) => "created",
+        false => "changed",
+    };
+    Err(Refusal::new(Code::PolicyLoosened, format!("SafetyPolicy {name} was not {was}: {what}")))
 }
 
-/// A definition of ours is changed or deleted, which needs a change: with it every request and sign-off would be forged
-/// or gone.
-pub fn definition_changed(name: &str, deleted: bool, started: bool) -> Result<Proof, Refusal> {
+/// A definition of ours is deleted, which needs a change: with it every request and sign-off would be gone.
+pub fn definition_deleted(name: &str, started: bool) -> Result<Proof, Refusal> {
     if !started {
         return Ok(Proof::not_governed(NotGoverned::NotStarted));
     }
+    Err(definition_kept(name, true))
+}
+
+/// A definition of ours is updated, which needs a change where requests and sign-offs could be forged by it: its spec,
+/// owners and finalizers stay, but that the API server ends what is `going`.
+pub fn definition_changed(
+    name: &str,
+    same_spec: bool,
+    (old, new): (&OwnMetadata, &OwnMetadata),
+    going: bool,
+    (author, started): (&Author, bool),
+) -> Result<Proof, Refusal> {
+    if !started {
+        return Ok(Proof::not_governed(NotGoverned::NotStarted));
+    }
+    let ended = going && author.username == API_SERVER;
+    if same_spec && new.owners.is_subset(&old.owners) && (ended || same_finalizers(old, new)) {
+        return Ok(HARMLESS);
+    }
+    Err(definition_kept(name, false))
+}
+
+fn definition_kept(name: &str, deleted: bool) -> Refusal {
     let was = if deleted { "deleted" } else { "changed" };
     let sentence = format!("the definition {name} was not {was}: every record of its kind stands on it");
-    Err(Refusal::new(Code::DefinitionProtected, sentence))
+    Refusal::new(Code::DefinitionProtected, sentence)
+}
+
+/// None was added, and none removed but by the garbage collector.
+fn same_finalizers(old: &OwnMetadata, new: &OwnMetadata) -> bool {
+    let mut removed = old.finalizers.difference(&new.finalizers);
+    new.finalizers.is_subset(&old.finalizers) && removed.all(|entry| COLLECTOR_FINALIZERS.contains(&entry.as_str()))
 }
 
 /// Metadata of our own objects, as far as it decides anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnMetadata {
     /// Owners, each by all that names it.
-    pub owners: Vec<String>,
-    pub finalizers: Vec<String>,
+    pub owners: BTreeSet<String>,
+    pub finalizers: BTreeSet<String>,
     /// Labels and annotations; only those that begin with `foureyes.dev/` are compared.
     pub entries: BTreeMap<String, String>,
 }
@@ -201,19 +281,12 @@ pub struct OwnMetadata {
 /// Owners, finalizers and `foureyes.dev/` metadata of our objects stay as they were: an owner to nobody would have a
 /// hold collected within seconds (fact 31).
 pub fn own_metadata(kind: &str, name: &str, old: &OwnMetadata, new: &OwnMetadata) -> Result<Proof, Refusal> {
-    let added = |old: &[String], new: &[String]| new.iter().any(|entry| !old.contains(entry));
-    let removed = old
-        .finalizers
-        .iter()
-        .any(|entry| !new.finalizers.contains(entry) && !COLLECTOR_FINALIZERS.contains(&entry.as_str()));
     let ours = |entries: &BTreeMap<String, String>| -> Vec<(String, String)> {
         let ours = entries.iter().filter(|(key, _)| key.starts_with(METADATA_PREFIX));
         ours.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    let same = !added(&old.owners, &new.owners)
-        && !added(&old.finalizers, &new.finalizers)
-        && !removed
-        && ours(&old.entries) == ours(&new.entries);
+    let same =
+        new.owners.is_subset(&old.owners) && same_finalizers(old, new) && ours(&old.entries) == ours(&new.entries);
     if same {
         return Ok(HARMLESS);
     }

@@ -5,12 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, Target};
 use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
+use crate::domain::judgement::ANNOTATION;
 use crate::domain::lifecycle::TargetState;
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, RequestSpec as _, Stage};
-use crate::domain::statement::{ApprovalRecord, prove_requester, prove_requester_content, prove_sign_off_content};
+use crate::domain::statement::{
+    ApprovalRecord, prove_requester, prove_requester_content, prove_sign_off, prove_sign_off_content,
+};
 use crate::reason::Code;
 use crate::seal::{KeyRing, SEAL_SKEW};
 
@@ -165,6 +168,28 @@ pub fn said_while_going(sign_off: &SignOff) -> Refusal {
     let name = &sign_off.spec.subject.name;
     let sentence = format!("{} on {name} was not written: the deletion has begun", sign_off.spec.says.as_str());
     Refusal::new(Code::RequestInUse, sentence).next("See how it stands with:", ready::show(name))
+}
+
+/// An approval counts once for each person: a second one would not count, and withdrawing it would withdraw nothing.
+/// `said` are the statements about its subject, read live; `sign_off` names the current content.
+pub fn not_said_before(sign_off: &SignOff, said: &[SignOff], ring: &KeyRing) -> Result<(), Refusal> {
+    let spec = &sign_off.spec;
+    let Some(author) = spec.author.as_ref().filter(|_| spec.says == Says::Approve) else { return Ok(()) };
+    let counts = |other: &&SignOff| {
+        other.spec.says == Says::Approve
+            && other.spec.subject == spec.subject
+            && other.spec.digest == spec.digest
+            && other.metadata.deletion_timestamp.is_none()
+    };
+    let by_them = |other: &SignOff| {
+        let (by, _) = prove_sign_off(ring, other).ok()?;
+        same_person(by, author).then(|| (by.username.clone(), other.metadata.name.clone().unwrap_or_default()))
+    };
+    let Some((by, name)) = said.iter().filter(counts).find_map(by_them) else { return Ok(()) };
+    let sentence =
+        format!("Approve on {} was not written: {by} has approved it already by sign-off {name}", spec.subject.name);
+    Err(Refusal::new(Code::AlreadySaid, sentence)
+        .next("Its author can withdraw that one with:", ready::withdraw(&name)))
 }
 
 fn said<R: Request>(
@@ -334,6 +359,14 @@ pub fn annotated(
     ring: &KeyRing,
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
+    let what = format!("the approval on {}", target.text());
+    if after.value.is_some_and(|value| !names_digest(value)) {
+        may_annotate(speaker, target, identities, &what)?;
+        let short = crate::digest::short(current_digest);
+        let sentence = format!("{what} was not written: it names no digest: write me@{short}");
+        return Err(Refusal::new(Code::DigestStale, sentence)
+            .next("When you have looked, approve with:", ready::annotate(target, short)));
+    }
     let (Some(value), Some(text)) = (after.value, after.record) else {
         return if after.record.is_none() && after.value.is_none() {
             Ok(Proof(Kind::Own))
@@ -342,8 +375,7 @@ pub fn annotated(
         };
     };
     usable(speaker.author)?;
-    let what = format!("the approval on {}", target.text());
-    let record: ApprovalRecord = serde_json::from_str(text).map_err(|_| forged(&what))?;
+    let record = ApprovalRecord::read(text).map_err(|_| forged(&what))?;
     let sealed = if speaker.dry_run {
         record.seal.is_none() && record.uid == target.uid
     } else {
@@ -353,18 +385,7 @@ pub fn annotated(
     if record.author != *speaker.author || !written_now(record.at.0, now) || !sealed || value != stated {
         return Err(forged(&what));
     }
-    person(speaker.author, identities, &what)?;
-    if !speaker.may_approve {
-        let namespace = target.rights_namespace();
-        return Err(Refusal::new(
-            Code::RightMissing,
-            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
-        )
-        .next(
-            "Somebody who may bind roles can change that with:",
-            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
-        ));
-    }
+    may_annotate(speaker, target, identities, &what)?;
     let short = crate::digest::short(current_digest);
     if record.digest != short || short.is_empty() {
         return Err(Refusal::new(
@@ -377,4 +398,63 @@ pub fn annotated(
         .next("When you have looked, approve with:", ready::annotate(target, short)));
     }
     Ok(Proof(Kind::Own))
+}
+
+/// An approval by annotation takes the place of the one before, which must not be lost silently: `before` is the record
+/// as it was. Its author may write anew, and so may anybody once it is about other content.
+pub fn annotated_over(
+    author: &Author,
+    target: &Target,
+    before: Option<&str>,
+    current_digest: &str,
+    ring: &KeyRing,
+) -> Result<(), Refusal> {
+    let proven = before.and_then(|text| ApprovalRecord::prove(ring, text, &target.uid).ok());
+    let current = |record: &ApprovalRecord| record.digest == crate::digest::short(current_digest);
+    let Some(by) = proven.filter(current).map(|record| record.author) else { return Ok(()) };
+    if same_person(&by, author) {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the approval on {} was not written: {} has approved by annotation already, and there is room for one; a second person signs off the request",
+        target.text(),
+        by.username
+    );
+    let ended = "If that request has ended, remove the annotation first: that withdraws the approval it stands for.";
+    Err(Refusal::new(Code::AlreadySaid, sentence).detail(ended).next(
+        "The request, with the line that signs it off in its status, is found with:",
+        ready::requests(&target.uid),
+    ))
+}
+
+/// The line that signs a request off in which an approval by annotation counts already.
+pub fn sign_off_beside(request: &DeletionRequest) -> Option<String> {
+    let status = request.status.as_ref()?;
+    let mut entries = status.sign_offs.iter().flat_map(|sign_offs| &sign_offs.entries);
+    let counts = entries.any(|entry| entry.name == ANNOTATION && entry.counts);
+    let (name, uid) = (request.metadata.name.as_deref()?, request.metadata.uid.as_deref()?);
+    Some(ready::sign_off(name, uid, status.subject_digest.as_deref()?)).filter(|_| counts)
+}
+
+/// Whether an annotation's value names a digest at all, right or wrong: `WHO@DIGEST`.
+fn names_digest(value: &str) -> bool {
+    let digest = value.rsplit_once('@').map_or("", |(_, digest)| digest);
+    !digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn may_annotate(speaker: &Speaker<'_>, target: &Target, identities: &Identities, what: &str) -> Result<(), Refusal> {
+    usable(speaker.author)?;
+    person(speaker.author, identities, what)?;
+    if !speaker.may_approve {
+        let namespace = target.rights_namespace();
+        return Err(Refusal::new(
+            Code::RightMissing,
+            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
+        )
+        .next(
+            "Somebody who may bind roles can change that with:",
+            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
+        ));
+    }
+    Ok(())
 }

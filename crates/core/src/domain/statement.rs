@@ -1,7 +1,7 @@
 //! Statements that foureyes seals: sign-offs, requesters, and the record behind the approval annotation.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Author, Requester, SignOff, SignOffSpec};
@@ -15,6 +15,11 @@ const APPROVAL: &str = "approved-by";
 /// Times in statements have seconds, as creationTimestamps do.
 pub fn stated(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// With microseconds, for what can be said again within the same second.
+pub fn stated_exactly(now: Timestamp) -> MicroTime {
+    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
 }
 
 /// Seals a sign-off; `spec` already carries author and time.
@@ -43,6 +48,11 @@ pub fn prove_sign_off_content<'a>(ring: &KeyRing, sign_off: &'a SignOff) -> Resu
 /// A seal covers whole seconds: that is how times are written. A fraction would be read, and covered by nothing.
 fn whole_seconds(at: &Time) -> Result<(), SealError> {
     if *at == stated(at.0) { Ok(()) } else { Err(SealError::Mismatch) }
+}
+
+/// As [`whole_seconds`], for what is written with microseconds.
+fn whole_microseconds(at: &MicroTime) -> Result<(), SealError> {
+    if *at == stated_exactly(at.0) { Ok(()) } else { Err(SealError::Mismatch) }
 }
 
 fn unsealed(spec: &SignOffSpec) -> SignOffSpec {
@@ -102,13 +112,17 @@ pub fn prove_requester_content<'a, R: Request>(ring: &KeyRing, request: &'a R) -
     Ok(requester)
 }
 
+/// Bytes of the longest record that is read; genuine ones have a few thousand.
+const LONGEST_RECORD: usize = 64 * 1024;
+
 /// The record behind `foureyes.dev/approved-by`: who approved the deletion of exactly this object with exactly this
 /// inventory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApprovalRecord {
     pub author: Author,
-    pub at: Time,
+    /// With microseconds: one that was withdrawn is told from the next by its time.
+    pub at: MicroTime,
     /// UID of the object that carries it.
     pub uid: String,
     /// The first 12 digits of the inventory's digest.
@@ -126,15 +140,23 @@ impl ApprovalRecord {
         Ok(self)
     }
 
+    /// Reads a record from its annotation.
+    pub fn read(text: &str) -> Result<Self, SealError> {
+        if text.len() > LONGEST_RECORD {
+            return Err(SealError::Malformed);
+        }
+        serde_json::from_str(text).map_err(|_| SealError::Malformed)
+    }
+
     /// Reads a record from its annotation and checks its seal and that it is about the object `uid`.
     pub fn prove(ring: &KeyRing, text: &str, uid: &str) -> Result<Self, SealError> {
-        let record: Self = serde_json::from_str(text).map_err(|_| SealError::Malformed)?;
+        let record = Self::read(text)?;
         if record.uid != uid {
             return Err(SealError::Mismatch);
         }
         let bare = Self { seal: None, ..record.clone() };
         let statement = Statement { kind: APPROVAL, name: uid, body: &bare };
-        whole_seconds(&record.at)?;
+        whole_microseconds(&record.at)?;
         ring.verify(&statement, record.seal.as_deref(), record.at.0)?;
         Ok(record)
     }

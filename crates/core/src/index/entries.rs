@@ -41,17 +41,21 @@ pub struct RequestEntry {
     /// Case-folded username of the requester as stated.
     pub author: Arc<str>,
     pub phase: Phase,
+    /// Second in which it was created.
+    pub created: u32,
 }
 
 impl RequestEntry {
     pub fn of(request: &DeletionRequest) -> Self {
         let author = request.spec.requester.as_ref().map(|requester| requester.author.username.to_lowercase());
+        let created = request.metadata.creation_timestamp.as_ref();
         Self {
             name: request.metadata.name.clone().unwrap_or_default().into(),
             uid: request.metadata.uid.as_deref().unwrap_or_default().into(),
             target_uid: request.spec.target.uid.as_str().into(),
             author: author.unwrap_or_default().into(),
             phase: request.status.as_ref().and_then(|status| status.phase).unwrap_or_default(),
+            created: created.and_then(|time| u32::try_from(time.0.as_second()).ok()).unwrap_or_default(),
         }
     }
 }
@@ -122,5 +126,28 @@ impl SignOffEntry {
             author: author.unwrap_or_default().into(),
             subject_uid: sign_off.spec.subject.uid.as_str().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn of_a_namespace_only_labels_are_kept() {
+        let long = "x".repeat(250_000);
+        let namespace: Namespace = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "name": "shop", "uid": "u", "labels": {"team": "a"}, "finalizers": [long],
+                "annotations": {"foureyes.dev/approved-by-record": long, "note": long},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": long, "uid": "u"}],
+            },
+            "spec": {"finalizers": [long]},
+        }))
+        .unwrap();
+        let entry = NamespaceEntry::of(&namespace);
+        assert!(format!("{entry:?}").len() < 1_000);
+        assert_eq!(entry.labels.get("team").map(String::as_str), Some("a"));
     }
 }

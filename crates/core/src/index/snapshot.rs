@@ -10,7 +10,7 @@ use super::entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, Sig
 use super::pieces::{Order, Pieces};
 use super::policies::{PolicyEntry, policy_set};
 use super::uid::Uid;
-use crate::api::WorkloadIdentity;
+use crate::api::{Phase, WorkloadIdentity};
 use crate::domain::inventory::{Claim, Inventory, Volume};
 use crate::domain::policy::PolicySet;
 use crate::domain::rollout::known::Known;
@@ -89,6 +89,9 @@ pub enum Change {
     /// Everything of one kind, read anew.
     Reset(Kind, Vec<Change>),
 }
+
+/// Requests that wait for people and are looked at nevertheless.
+const MOST_WAITING: usize = 8;
 
 /// Entries by name.
 type Map<T> = HashTrieMapSync<Box<str>, Arc<T>>;
@@ -177,15 +180,28 @@ impl Snapshot {
     /// ones are left out unless asked for.
     pub fn candidates(&self, target_uid: &str, ended_too: bool) -> Vec<Candidate> {
         let target = Uid::from(target_uid);
-        let mut candidates: Vec<&RequestEntry> = self
-            .requests_by_target
-            .all(|(other, _)| other.cmp(&target))
-            .filter_map(|(_, name)| self.requests.get(request_named(name)))
-            .filter(|entry| ended_too || !entry.phase.is_ended())
-            .collect();
+        let about = self.about(&target);
+        let mut candidates: Vec<_> = about.filter(|entry| ended_too || !entry.phase.is_ended()).collect();
         candidates.sort_by_key(|entry| (Reverse(advance(entry.phase)), &entry.name));
-        let candidate = |entry: &RequestEntry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() };
-        candidates.into_iter().map(candidate).collect()
+        // One that waits for people may have moved on by now, or tells what is awaited. A few of them will do: each costs
+        // reads, and anybody who may ask can make a hundred.
+        if !ended_too {
+            let usable = candidates.partition_point(|entry| advance(entry.phase) >= advance(Phase::Executable));
+            candidates.truncate(usable + MOST_WAITING);
+        }
+        candidates.into_iter().map(RequestEntry::candidate).collect()
+    }
+
+    /// The newest request about this object that has ended.
+    pub fn newest_ended(&self, target_uid: &str) -> Option<Candidate> {
+        let target = Uid::from(target_uid);
+        let ended = self.about(&target).filter(|entry| entry.phase.is_ended());
+        ended.max_by_key(|entry| (entry.created, &entry.name)).map(RequestEntry::candidate)
+    }
+
+    fn about<'a>(&'a self, target: &'a Uid) -> impl Iterator<Item = &'a RequestEntry> {
+        let about = self.requests_by_target.all(move |(other, _)| other.cmp(target));
+        about.filter_map(|(_, name)| self.requests.get(request_named(name)))
     }
 
     /// The open changes of this object, the most advanced first: only these are worth a live read.
@@ -366,6 +382,12 @@ impl Snapshot {
     }
 }
 
+impl RequestEntry {
+    fn candidate(&self) -> Candidate {
+        Candidate { name: Arc::clone(&self.name), uid: self.uid.clone() }
+    }
+}
+
 fn request_named(name: &str) -> impl Order<RequestEntry> {
     move |entry: &RequestEntry| (*entry.name).cmp(name)
 }
@@ -397,8 +419,7 @@ fn gone(authors: &mut Authors, author: &str) {
     }
 }
 
-const fn advance(phase: crate::api::Phase) -> u8 {
-    use crate::api::Phase;
+const fn advance(phase: Phase) -> u8 {
     match phase {
         Phase::Executing => 4,
         Phase::Executable => 3,
@@ -427,7 +448,6 @@ const fn advance_of_change(phase: crate::api::ChangePhase) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Phase;
 
     fn request(name: &str, target: &str, phase: Phase) -> Change {
         Change::Request(RequestEntry {
@@ -436,6 +456,7 @@ mod tests {
             target_uid: target.into(),
             author: "alice".into(),
             phase,
+            created: u32::from(name.as_bytes()[0] == b'b'),
         })
     }
 
@@ -458,6 +479,18 @@ mod tests {
         snapshot.apply(Change::RequestGone("a".into()));
         snapshot.apply(Change::RequestGone("a".into()));
         assert_eq!(snapshot.open_requests_of("alice"), 1);
+    }
+
+    #[test]
+    fn the_newest_of_the_ended_is_told_by_its_time() {
+        let mut snapshot = Snapshot::default();
+        snapshot.apply(request("a", "t", Phase::Pending));
+        let newest = |snapshot: &Snapshot| snapshot.newest_ended("t").map(|candidate| candidate.name.to_string());
+        assert_eq!(newest(&snapshot), None);
+        for (name, newer) in [("c", "c"), ("d", "d"), ("b", "b"), ("e", "b")] {
+            snapshot.apply(request(name, "t", Phase::Rejected));
+            assert_eq!(newest(&snapshot).as_deref(), Some(newer));
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@ use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::statement::{ApprovalRecord, prove_requester, prove_sign_off};
 use foureyes_core::reason::Code;
 use foureyes_core::seal::{KeyRing, SealError};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DAY, Scene, claim, inventory, key, named, record, ring, second, sign_off, subject_of, time, uid, volume,
+    CLUSTER, DAY, Scene, claim, inventory, key, named, record, ring, second, sign_off, subject_of, time, uid, volume,
 };
 
 /// alice asked, bob signed off, and it is released.
@@ -179,6 +181,10 @@ fn the_annotation_is_good_for_its_object_and_its_inventory() {
     let text = serde_json::to_string(scene.record.as_ref().unwrap()).unwrap();
     assert!(ApprovalRecord::prove(ring(), &text, &scene.target.uid).is_ok());
     assert_eq!(ApprovalRecord::prove(ring(), &text, &uid(7)), Err(SealError::Mismatch));
+    // Anybody may write it outside production, so that nothing long is even read.
+    let long = |bytes| format!("{text}{}", " ".repeat(bytes - text.len()));
+    assert!(ApprovalRecord::prove(ring(), &long(64 * 1024), &scene.target.uid).is_ok());
+    assert_eq!(ApprovalRecord::prove(ring(), &long(64 * 1024 + 1), &scene.target.uid), Err(SealError::Malformed));
     scene.live = inventory([1, 2]);
     scene.reconciled(TargetState::Live, 60);
     assert_eq!(refused(&scene), Code::SignOffMissing);
@@ -224,6 +230,25 @@ fn an_annotation_that_was_seen_gone_counts_no_more_whoever_puts_its_record_back(
     assert_eq!(scene.confirmed(&named("eve"), 230).unwrap_err().code, Code::SignOffMissing);
     scene.reconciled(TargetState::Live, 240);
     assert_eq!(scene.confirmed(&named("eve"), 250).unwrap_err().code, Code::SignOffMissing);
+}
+
+/// Whoever takes an approval back may give it again at once: its time is told to the microsecond.
+#[test]
+fn an_annotation_in_the_same_second_as_one_that_was_withdrawn_counts() {
+    let mut scene = Scene::of_claim(None);
+    let again = |scene: &Scene, micros: i64| {
+        let record = scene.record.clone().unwrap();
+        let at = MicroTime(record.at.0 + SignedDuration::from_micros(micros));
+        ApprovalRecord { at, seal: None, ..record }.sealed(key(), CLUSTER).unwrap()
+    };
+    scene.annotates(&named("bob"), 10);
+    scene.reconciled(TargetState::Live, 60);
+    let next = again(&scene, 1);
+    scene.record = None;
+    scene.reconciled(TargetState::Live, 61);
+    scene.record = Some(next);
+    scene.reconciled(TargetState::Live, 62);
+    assert!(scene.confirmed(&named("eve"), 63).is_ok());
 }
 
 #[test]

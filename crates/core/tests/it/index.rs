@@ -136,6 +136,7 @@ fn change_of(kind: Kind) -> BoxedStrategy<Change> {
                     target_uid: target.into(),
                     author: author.into(),
                     phase,
+                    created: 0,
                 })
             });
             prop_oneof![4 => entry, 1 => name("del").prop_map(Change::RequestGone)].boxed()

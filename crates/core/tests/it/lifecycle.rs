@@ -2,8 +2,9 @@
 
 use foureyes_core::api::{Phase, Says};
 use foureyes_core::domain::lifecycle::{Plan, TargetState};
+use foureyes_core::domain::statement::seal_sign_off;
 
-use crate::support::{APPROVAL_CLOCK, Scene, USE_CLOCK, at, inventory, named, request, second, time};
+use crate::support::{APPROVAL_CLOCK, CLUSTER, Scene, USE_CLOCK, at, inventory, key, named, request, second, time};
 
 const STATES: [&str; 10] = [
     "pending",
@@ -284,6 +285,23 @@ fn the_line_fits_into_an_event_whatever_the_name() {
     let plan = scene.reconciled(TargetState::Live, 5);
     let note = &plan.events[0].note;
     assert!(note.len() <= 1024 && note.ends_with(&plan.status.sign_off_command.unwrap()), "{note}");
+}
+
+#[test]
+fn the_event_of_a_reject_says_why_in_one_line() {
+    let said = |comment: Option<&str>| {
+        let mut scene = Scene::of_claim(Some(&named("alice")));
+        scene.says(&named("bob"), Says::Reject, 10);
+        let made = &mut scene.sign_offs[0];
+        made.spec.comment = comment.map(str::to_owned);
+        made.spec.seal = None;
+        made.spec.seal = Some(seal_sign_off(key(), CLUSTER, "so-0-10", &made.spec).unwrap());
+        scene.reconciled(TargetState::Live, 11).events.remove(0).note
+    };
+    assert_eq!(said(None), "rejected by bob");
+    assert_eq!(said(Some(" \n\t ")), "rejected by bob");
+    assert_eq!(said(Some("The audit\n needs\tMarch\u{1b}[2K.\n")), "rejected by bob: The audit needs March [2K.");
+    assert_eq!(said(Some(&"é".repeat(4096))).chars().count(), "rejected by bob: ".len() + 300);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use foureyes_core::api::{Author, Says, Target};
 use foureyes_core::domain::change_asked::change_created;
-use foureyes_core::domain::deletion::not_requested;
+use foureyes_core::domain::deletion::{Closeness, ended_before, not_requested, used_up};
 use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::ready;
 use foureyes_core::domain::refusal::Refusal;
@@ -202,6 +202,9 @@ fn commands_do_what_they_say_and_nothing_else_in_a_real_shell() {
             ready::statements(text),
             ready::show_change(text, text),
             ready::sign_off_change(text, text, text, text),
+            ready::requests(text),
+            ready::withdraw(text),
+            ready::unannotate(&target),
             ready::sign_off(text, text, text),
             ready::bind(text, "foureyes-approver", text),
         ]);
@@ -285,10 +288,90 @@ fn a_refusal_without_a_request_shows_what_would_be_lost_and_the_line_that_approv
     let inventory = inventory([1]);
     let short = foureyes_core::digest::short(&inventory.digest().unwrap()).to_owned();
     let refusal = not_requested(&claim_target(), &inventory);
-    assert_eq!(refusal.details, [format!("Would be lost: claim shop/data-1 (1Gi), volume pv-1 (inventory {short})")]);
+    assert_eq!(refusal.details, [format!("Would be lost: claim shop/data-1 (1Gi, volume pv-1) (inventory {short})")]);
     let command = format!("kubectl -n shop annotate pvc data-1 --overwrite foureyes.dev/approved-by=me@{short}");
     assert_eq!(refusal.next.unwrap().command, command);
     let refusal = not_requested(&crate::support::namespace_target(), &inventory);
     let command = refusal.next.unwrap().command;
     assert!(command.contains(r#""kind":"DeletionRequest""#) && command.ends_with("| kubectl create -f -"), "{command}");
+}
+
+#[test]
+fn what_became_of_the_last_request_is_one_line_with_the_command_that_shows_it() {
+    let ended = |says: Option<Says>, second: i64| {
+        let mut scene = Scene::of_claim(Some(&named("alice")));
+        if let Some(says) = says {
+            scene.says(&named("alice"), says, 10);
+        }
+        scene.reconciled(TargetState::Live, second);
+        ended_before(&scene.request)
+    };
+    let show = "kubectl get deletionrequest del-1 -o yaml";
+    for (says, second, line) in [
+        (None, 11, None),
+        (Some(Says::Hold), 11, None),
+        (Some(Says::Reject), 11, Some("alice rejected DeletionRequest del-1 about it")),
+        (Some(Says::Cancel), 11, Some("alice cancelled DeletionRequest del-1 about it")),
+        (None, 15 * 86_400, Some("DeletionRequest del-1 about it has expired")),
+    ] {
+        assert_eq!(ended(says, second), line.map(|line| format!("{line}: {show}")));
+    }
+    assert_eq!(ended_before(&request("del-1", claim_target(), None)), None);
+}
+
+#[test]
+fn of_several_requests_the_refusal_is_about_the_one_that_comes_closest() {
+    let (alice, bob, eve) = (named("alice"), named("bob"), named("eve"));
+    let waiting = |min: u32, approve: bool| {
+        let mut scene = Scene::of_namespace(Some(&alice));
+        scene.policies = policies_with_min(min);
+        if approve {
+            scene.approves(&bob, 10);
+        }
+        scene.reconciled(TargetState::Live, 60);
+        scene
+    };
+    let after = |mut scene: Scene, change: fn(&mut Scene)| {
+        change(&mut scene);
+        scene.closeness(&named("eve"), 90)
+    };
+    let grown: fn(&mut Scene) = |scene| scene.live = inventory([1, 2, 3, 4]);
+    let over = after(waiting(1, true), |scene| scene.says(&named("bob"), Says::Reject, 70));
+    let outgrown = after(waiting(1, true), grown);
+    let asked = waiting(1, false).closeness(&eve, 90);
+    // What was not frozen yet takes the new items in; what was, will never do, however many sign it off.
+    assert_eq!(after(waiting(1, false), grown), asked);
+    assert_eq!(after(waiting(2, true), grown), outgrown);
+    assert_eq!(waiting(2, true).closeness(&eve, 90), asked);
+    assert_eq!(after(waiting(1, true), |scene| scene.says(&named("carol"), Says::Hold, 70)), asked);
+    let mut by_annotation = Scene::of_claim(None);
+    by_annotation.annotates(&bob, 5);
+    by_annotation.reconciled(TargetState::Live, 60);
+    let signed_off = by_annotation.closeness(&bob, 90);
+    assert!(
+        over < outgrown && outgrown < asked && asked < signed_off,
+        "{over:?} {outgrown:?} {asked:?} {signed_off:?}"
+    );
+    assert!(signed_off < Closeness::Unknown);
+}
+
+#[test]
+fn an_approval_by_annotation_that_was_used_up_is_not_waited_for() {
+    let mut scene = Scene::of_claim(None);
+    scene.annotates(&named("bob"), 5);
+    scene.reconciled(TargetState::Live, 6);
+    let text = |second: i64| {
+        let made = record(&named("bob"), second, &claim_target().uid, "0123456789ab");
+        serde_json::to_string(&made).unwrap()
+    };
+    assert_eq!(used_up(&claim_target(), &text(5), &scene.request), None);
+    scene.says(&named("alice"), Says::Reject, 10);
+    scene.reconciled(TargetState::Live, 11);
+    let refusal = used_up(&claim_target(), &text(5), &scene.request).unwrap();
+    assert_eq!(refusal.code, Code::RequestEnded);
+    assert!(refusal.details[0].starts_with("alice rejected DeletionRequest del-1 about it: "), "{refusal}");
+    assert_eq!(refusal.next.unwrap().command, "kubectl -n shop annotate pvc data-1 foureyes.dev/approved-by-");
+    // A newer one is taken up by a request of its own.
+    assert_eq!(used_up(&claim_target(), &text(12), &scene.request), None);
+    assert_eq!(used_up(&claim_target(), "{}", &scene.request), None);
 }

@@ -7,6 +7,7 @@ use foureyes_core::api::{Author, DeletionRequestStatus, Phase, Says, SeenAnnotat
 use foureyes_core::digest::short;
 use foureyes_core::domain::inventory::Inventory;
 use foureyes_core::domain::lifecycle::TargetState;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -216,7 +217,7 @@ impl Scenario {
             inventory: Some(taken),
             usable_from: self.usable_from.map(time),
             valid_until: self.valid_until.map(time),
-            annotation: self.seen.map(|(at, withdrawn)| SeenAnnotation { at: time(at), withdrawn }),
+            annotation: self.seen.map(|(at, withdrawn)| SeenAnnotation { at: MicroTime(time(at).0), withdrawn }),
             ..DeletionRequestStatus::default()
         });
         scene.live = numbers(&self.approved);

@@ -174,3 +174,40 @@ fn the_digest_of_a_target_has_one_spelling() {
         assert_eq!(ContentDigest::parse(&wrong), None, "{wrong}");
     }
 }
+
+/// Whoever signs off reads these words in a terminal: what would not be seen there, or elsewhere, is no word.
+#[test]
+fn words_have_no_characters_that_hide_or_move_others() {
+    let [request, sign_off, _, change, _] = definitions();
+    let field = |definition: &Value, name: &str| {
+        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        let pattern = definition.pointer(&format!("{path}/{name}/pattern")).and_then(Value::as_str).unwrap();
+        regex::Regex::new(pattern).unwrap()
+    };
+    let fields = [
+        field(&request, "reason"),
+        field(&request, "ticket"),
+        field(&sign_off, "verified"),
+        field(&sign_off, "comment"),
+        field(&change, "description"),
+        field(&change, "justification"),
+    ];
+    let hiding =
+        ('\u{0}'..='\u{8}').chain('\u{b}'..='\u{1f}').chain('\u{7f}'..='\u{9f}').chain('\u{2028}'..='\u{202e}');
+    let hiding = hiding.chain('\u{2066}'..='\u{2069}').chain(['\u{200b}', '\u{200e}', '\u{200f}', '\u{feff}']);
+    for field in &fields {
+        for character in hiding.clone() {
+            assert!(!field.is_match(&format!("reports{character}old")), "{character:?}");
+        }
+        for words in
+            ["", "zwei\n\tZeilen", "Größe: 5 €, naïve", "データ削除", "می\u{200c}خواهم", "👩\u{200d}💻 \u{a0}ok"]
+        {
+            assert!(field.is_match(words), "{words:?}");
+        }
+    }
+    let title = field(&change, "title");
+    for character in hiding.chain(['\n', '\t']) {
+        assert!(!title.is_match(&format!("web{character}2")), "{character:?}");
+    }
+    assert!(title.is_match("Größe: 5 €, naïve"));
+}

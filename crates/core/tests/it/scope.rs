@@ -10,8 +10,9 @@ use foureyes_core::domain::policy::{PolicySet, is_enforced_anywhere};
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{
-    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, definition_changed, exempted, namespace_finalized,
-    namespace_owned, namespace_relabelled, namespace_scope, own_metadata, policy_written,
+    AddedOwner, OwnMetadata, claim_owned, claim_unfinalized, claim_untouched, definition_changed, definition_deleted,
+    environment_misspelled, exempted, namespace_finalized, namespace_owned, namespace_relabelled, namespace_scope,
+    own_metadata, policy_written,
 };
 use foureyes_core::index::policy_entry;
 use rstest::rstest;
@@ -133,7 +134,8 @@ fn a_namespace_is_kept_by_the_strictest_of_its_modes() {
 #[rstest]
 #[case::label(None, &[], None, &[("foureyes.dev/scratch", "yes")], "ExemptionAdded")]
 #[case::class(None, &[], Some("scratch"), &[], "ExemptionAdded")]
-#[case::other_label(None, &[], None, &[("foureyes.dev/scratch", "no")], "ok")]
+#[case::one_that_may_exempt_later(None, &[], None, &[("foureyes.dev/scratch", "no")], "ExemptionAdded")]
+#[case::another_value(None, &[("foureyes.dev/a", "b")], None, &[("foureyes.dev/a", "c")], "ExemptionAdded")]
 #[case::other_class(Some("fast"), &[], Some("slow"), &[], "ok")]
 #[case::already(Some("scratch"), &[], Some("scratch"), &[("foureyes.dev/scratch", "yes")], "ok")]
 #[case::away(None, &[("foureyes.dev/scratch", "yes")], None, &[], "ok")]
@@ -144,8 +146,29 @@ fn claims_are_exempt_from_birth_or_not_at_all(
     #[case] new: &[(&str, &str)],
     #[case] expected: &str,
 ) {
-    let (old, new) = (labels(old), labels(new));
-    assert_eq!(verdict(exempted(&set(), "shop/data-1", (old_class, &old), (new_class, &new))), expected);
+    let of = |class: Option<&str>, of: &[(&str, &str)]| Claim {
+        storage_class: class.map(Into::into),
+        labels: labels(of),
+        ..claim(1)
+    };
+    assert_eq!(verdict(exempted(&set(), "shop/data-1", (&of(old_class, old), &of(new_class, new)))), expected);
+}
+
+#[test]
+fn an_update_that_touches_no_protection_needs_no_policy() {
+    let was = Claim { labels: labels(&[("foureyes.dev/scratch", "no")]), ..claim(1) };
+    let untouched = |is: &Claim, removed: &[&str], annotated| {
+        claim_untouched((&was, is), &[], removed, annotated).map(|proof| proof.as_str().to_owned())
+    };
+    let bound = Claim { volume: Some("another".into()), size: Some("9Gi".into()), ..was.clone() };
+    let harmless = Some("Harmless".to_owned());
+    assert_eq!(untouched(&bound, &["kubernetes.io/pvc-protection", "orphan"], false), harmless);
+    assert_eq!(untouched(&was, &["example.com/keep"], false), None);
+    assert_eq!(untouched(&was, &[], true), None);
+    assert_eq!(untouched(&Claim { labels: labels(&[]), ..was.clone() }, &[], false), None);
+    assert_eq!(untouched(&Claim { storage_class: Some("scratch".into()), ..was.clone() }, &[], false), None);
+    let owner = AddedOwner { group: "apps".to_owned(), kind: "StatefulSet".to_owned(), name: "db".to_owned() };
+    assert!(claim_untouched((&was, &was), &[owner], &[], false).is_none());
 }
 
 #[rstest]
@@ -187,7 +210,9 @@ fn owners_of_namespaces(#[case] who: &str, #[case] expected: &str) {
 #[case("eve", &[], "ok")]
 #[case("system:serviceaccount:ops:operator", &["example.org/backup"], "ok")]
 fn finalizers_of_claims(#[case] who: &str, #[case] removed: &[&str], #[case] expected: &str) {
-    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, &named(who))), expected);
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, false, &named(who))), expected);
+    // Once it is going, its deletion was judged.
+    assert_eq!(verdict(claim_unfinalized(&set(), "shop", "data-1", removed, true, &named(who))), "ok");
 }
 
 #[rstest]
@@ -208,6 +233,27 @@ fn the_namespace_of_foureyes_goes_by_break_glass_only() {
     assert_eq!(delete("foureyes-system", &named("eve")), Err("OwnNamespaceProtected"));
     assert_eq!(delete("foureyes-system", &breaking_glass("dave")), Ok(()));
     assert_eq!(delete("shop", &named("eve")), Ok(()));
+}
+
+#[test]
+fn a_misspelled_environment_is_pointed_out_where_it_is_written() {
+    let key = "foureyes.dev/environment";
+    let rule = json!({"selector": {"matchLabels": {"stage": "test"}}, "environment": "NonProduction"});
+    let set = policies(&[("default", json!({"environments": [rule]}))]);
+    let said = |old: &[(&str, &str)], new: &[(&str, &str)]| {
+        environment_misspelled(&set, "shop", &labels(old), &labels(new)).is_some()
+    };
+    for odd in ["nonproduction", "NonProduction", "Non-Production", "staging", ""] {
+        assert!(said(&[], &[(key, odd)]), "{odd}");
+        assert!(said(&[(key, "production")], &[(key, odd)]), "{odd}");
+        // Once is enough; and where a rule takes it out of production there is nothing to point out.
+        assert!(!said(&[(key, odd)], &[(key, odd), ("team", "a")]), "{odd}");
+        assert!(!said(&[], &[(key, odd), ("stage", "test")]), "{odd}");
+    }
+    for known in ["production", "non-production"] {
+        assert!(!said(&[], &[(key, known)]), "{known}");
+    }
+    assert!(!said(&[(key, "staging")], &[]));
 }
 
 #[test]
@@ -236,8 +282,9 @@ fn an_unreadable_policy_is_repaired_by_nobody_alone() {
 
 #[test]
 fn definitions_are_protected_while_anything_is_enforced() {
-    assert_eq!(loosening(definition_changed("signoffs.foureyes.dev", true, true)), "DefinitionProtected");
-    assert_eq!(loosening(definition_changed("signoffs.foureyes.dev", true, false)), "ok");
+    const NAME: &str = "signoffs.foureyes.dev";
+    assert_eq!(loosening(definition_deleted(NAME, true)), "DefinitionProtected");
+    assert_eq!(loosening(definition_deleted(NAME, false)), "ok");
     let set = |mode: &str| {
         let modes = json!({"deletions": mode, "rollouts": mode, "creations": mode, "removals": mode});
         let strict = json!({"selector": {"matchLabels": {"team": "a"}}, "enforcement": {"rollouts": "Deny"}});
@@ -247,6 +294,56 @@ fn definitions_are_protected_while_anything_is_enforced() {
     assert!(is_enforced_anywhere(&set("Deny"), []));
     assert!(!is_enforced_anywhere(&set("Warn"), []));
     assert!(is_enforced_anywhere(&set("Off"), [("shop", &team)]));
+}
+
+#[test]
+fn definitions_keep_their_spec_owners_and_finalizers() {
+    const NAME: &str = "signoffs.foureyes.dev";
+    let old = metadata(&["o"], &["example.org/f", "foregroundDeletion"], &[]);
+    let change = |new: &OwnMetadata, same_spec, going, who: &Author| {
+        assert_eq!(loosening(definition_changed(NAME, same_spec, (&old, new), going, (who, false))), "ok");
+        loosening(definition_changed(NAME, same_spec, (&old, new), going, (who, true)))
+    };
+    let eve = named("eve");
+    assert_eq!(change(&old, true, false, &eve), "ok");
+    assert_eq!(change(&metadata(&[], &["example.org/f"], &[("team", "a")]), true, false, &eve), "ok");
+    for who in [&eve, &breaking_glass("dave")] {
+        assert_eq!(change(&old, false, false, who), "DefinitionProtected");
+        assert_eq!(change(&metadata(&["o", "p"], &["example.org/f"], &[]), true, false, who), "DefinitionProtected");
+        assert_eq!(change(&metadata(&[], &["example.org/f", "g"], &[]), true, false, who), "DefinitionProtected");
+    }
+    let ended = metadata(&["o"], &[], &[]);
+    for (going, who, expected) in [
+        (true, "system:apiserver", "ok"),
+        (false, "system:apiserver", "DefinitionProtected"),
+        (true, "eve", "DefinitionProtected"),
+    ] {
+        assert_eq!(change(&ended, true, going, &named(who)), expected);
+    }
+}
+
+#[test]
+fn what_was_refused_is_called_by_its_name() {
+    let old = policies(&[("default", json!({"approvals": {"min": 2}}))]);
+    let looser = |name: &str| Some(compiled(name, &json!({"approvals": {"min": 1}})));
+    let written = |old: &PolicySet, new| policy_written(old, "default", new, [], false).unwrap_err();
+    let broken = policy_entry(&json!({"metadata": {"name": "default"}, "spec": {"approvals": {"min": 0}}}));
+    let unreadable = PolicySet::default().with_undecodable(broken.unwrap_err());
+    let warns = compiled("default", &json!({"enforcement": {"deletions": "Warn"}}));
+    let plain = metadata(&[], &[], &[]);
+    for (refusal, was) in [
+        (written(&old, looser("default")), "SafetyPolicy default was not changed"),
+        (written(&unreadable, looser("default")), "SafetyPolicy default was not changed"),
+        (written(&PolicySet::default(), Some(warns)), "SafetyPolicy default was not created"),
+        (written(&old, None), "SafetyPolicy default was not deleted"),
+        (
+            definition_changed("x", false, (&plain, &plain), false, (&named("eve"), true)).unwrap_err(),
+            "the definition x was not changed",
+        ),
+        (definition_deleted("x", true).unwrap_err(), "the definition x was not deleted"),
+    ] {
+        assert!(refusal.sentence.starts_with(&format!("{was}: ")), "{refusal}");
+    }
 }
 
 fn metadata(owners: &[&str], finalizers: &[&str], entries: &[(&str, &str)]) -> OwnMetadata {
@@ -268,8 +365,8 @@ fn our_own_objects_keep_their_owners_finalizers_and_metadata() {
     assert_eq!(with(|new| drop(new.entries.remove("team"))), "ok");
     assert_eq!(with(|new| new.owners.clear()), "ok");
     assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "foregroundDeletion")), "ok");
-    assert_eq!(with(|new| new.owners.push("nobody".to_owned())), "Immutable");
-    assert_eq!(with(|new| new.finalizers.push("example.org/g".to_owned())), "Immutable");
+    assert_eq!(with(|new| drop(new.owners.replace("nobody".to_owned()))), "Immutable");
+    assert_eq!(with(|new| drop(new.finalizers.replace("example.org/g".to_owned()))), "Immutable");
     assert_eq!(with(|new| new.finalizers.retain(|entry| entry != "example.org/f")), "Immutable");
     assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/a".to_owned(), "2".to_owned()))), "Immutable");
     assert_eq!(with(|new| drop(new.entries.insert("foureyes.dev/b".to_owned(), "1".to_owned()))), "Immutable");

@@ -6,8 +6,8 @@ use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::speaking::{
-    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, request_created, request_deleted,
-    sign_off_created, sign_off_deleted,
+    Annotation, MAX_OPEN_REQUESTS, MAX_OPEN_SIGN_OFFS, Speaker, annotated, annotated_over, not_said_before,
+    request_created, request_deleted, sign_off_beside, sign_off_created, sign_off_deleted,
 };
 use foureyes_core::domain::statement::ApprovalRecord;
 use rstest::rstest;
@@ -250,6 +250,49 @@ fn the_refusal_of_a_stale_digest_shows_the_current_line() {
     assert_eq!(refusal.next.unwrap().command, status.sign_off_command.unwrap());
 }
 
+/// Whether bob's approval is taken, after what was said before: by whom, and what became of it.
+fn approving_after(author: &Author, change: impl FnOnce(&mut Scene)) -> Result<(), Refusal> {
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.reconciled(TargetState::Live, 1);
+    scene.approves(author, 5);
+    change(&mut scene);
+    let digest = scene.digest();
+    let mut made = sign_off("so-9", subject_of(&scene.request), Says::Approve, Some(&digest), &named("bob"), 10);
+    made.metadata.creation_timestamp = None;
+    not_said_before(&made, &scene.sign_offs, ring())
+}
+
+#[test]
+fn nobody_approves_twice_what_they_have_approved() {
+    for alias in [named("bob"), named("BOB"), with_email("b-4711", "bob")] {
+        let refusal = approving_after(&alias, |_| {}).unwrap_err();
+        assert_eq!(refusal.code.as_str(), "AlreadySaid");
+        let by = &alias.username;
+        let sentence = format!("Approve on del-1 was not written: {by} has approved it already by sign-off so-0-5");
+        assert_eq!(refusal.sentence, sentence);
+        assert_eq!(refusal.next.unwrap().command, "kubectl delete signoff so-0-5");
+    }
+    // What counts for nothing, or not as an approval of this content, stands in nobody's way.
+    let bob = named("bob");
+    assert!(approving_after(&named("carol"), |_| {}).is_ok());
+    assert!(approving_after(&bob, |scene| scene.live = crate::support::inventory([1, 2])).is_ok());
+    assert!(approving_after(&bob, |scene| scene.sign_offs[0].spec.seal = None).is_ok());
+    let deleted = Some(crate::support::time(6));
+    assert!(approving_after(&bob, |scene| scene.sign_offs[0].metadata.deletion_timestamp = deleted).is_ok());
+    assert!(approving_after(&bob, |scene| scene.sign_offs[0].spec.subject.uid = uid(7)).is_ok());
+    for says in [Says::Hold, Says::Reject] {
+        let said = |scene: &mut Scene| {
+            scene.sign_offs.clear();
+            scene.says(&named("bob"), says, 5);
+        };
+        assert!(approving_after(&bob, said).is_ok());
+    }
+    // Only an approval can be said too often.
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.says(&bob, Says::Hold, 5);
+    assert!(not_said_before(&scene.sign_offs[0].clone(), &scene.sign_offs, ring()).is_ok());
+}
+
 /// Whether `who` may delete what `author` said, about a request in this phase.
 fn withdrawing(
     who: &Author,
@@ -389,7 +432,57 @@ fn who_may_approve_by_annotation(#[case] kind: TargetKind) {
         *made = Some(record(&named("bob"), 10, &object, "0123456789ab"));
     };
     assert_eq!(annotating(kind, stale), "DigestStale");
+    // Without a digest there is nothing to look at; whoever may not approve is told that first.
+    for bare in ["me", "yes", "bob", "", "me@", "bob@example.org"] {
+        let wrote = |value: &mut Option<String>, made: &mut Option<ApprovalRecord>| {
+            (*value, *made) = (Some(bare.to_owned()), None);
+        };
+        assert_eq!(annotating(kind, |_, value, made| wrote(value, made)), "DigestStale", "{bare}");
+        let without = |known: &mut Knowledge, value: &mut _, made: &mut _| {
+            known.may_approve = false;
+            wrote(value, made);
+        };
+        assert_eq!(annotating(kind, without), "RightMissing", "{bare}");
+    }
     // On dry-run it carries no seal.
     assert_eq!(annotating(kind, |known, _, _| known.dry_run = true), "IdentityForged");
     assert_eq!(annotating(kind, |known, _, made| (known.dry_run, made.as_mut().unwrap().seal) = (true, None)), "ok");
+}
+
+#[test]
+fn an_approval_by_annotation_is_not_written_over_another_persons() {
+    let (target, current) = (claim_target(), crate::support::inventory([1]).digest().unwrap());
+    let made =
+        |by: &str, digest: &str, object: &str| serde_json::to_string(&record(&named(by), 10, object, digest)).unwrap();
+    let over = |before: Option<&str>, author: &str| {
+        annotated_over(&named(author), &target, before, &current, ring()).map_err(|refusal| refusal.code.as_str())
+    };
+    let bobs = made("bob", short(&current), &target.uid);
+    assert_eq!(over(Some(&bobs), "carol"), Err("AlreadySaid"));
+    assert_eq!(over(Some(&bobs), "bob"), Ok(()));
+    assert_eq!(over(Some(&bobs), "BOB"), Ok(()));
+    // What counts for nothing is written over by anybody.
+    assert_eq!(over(None, "carol"), Ok(()));
+    assert_eq!(over(Some(&made("bob", "0123456789ab", &target.uid)), "carol"), Ok(()));
+    assert_eq!(over(Some(&made("bob", short(&current), &uid(7))), "carol"), Ok(()));
+    assert_eq!(over(Some(&bobs.replace("bob", "eve")), "carol"), Ok(()));
+    let refusal = annotated_over(&named("carol"), &target, Some(&bobs), &current, ring()).unwrap_err();
+    assert!(refusal.sentence.contains("bob has approved by annotation already"), "{refusal}");
+    assert!(refusal.next.unwrap().command.contains(&format!("spec.target.uid={}", target.uid)));
+}
+
+#[test]
+fn the_second_person_signs_off_the_request_that_counts_the_annotation() {
+    let mut scene = Scene::of_claim(None);
+    scene.reconciled(TargetState::Live, 1);
+    assert_eq!(sign_off_beside(&scene.request), None);
+    scene.annotates(&named("bob"), 5);
+    let status = scene.reconciled(TargetState::Live, 6).status;
+    assert_eq!(sign_off_beside(&scene.request), status.sign_off_command);
+    assert!(status.sign_off_command.is_some());
+    // Where a person asked it counts for nothing.
+    let mut asked = Scene::of_claim(Some(&named("alice")));
+    asked.annotates(&named("bob"), 5);
+    asked.reconciled(TargetState::Live, 6);
+    assert_eq!(sign_off_beside(&asked.request), None);
 }

@@ -8,7 +8,7 @@ use foureyes_core::api::{
     Author, DeletionRequest, DeletionRequestSpec, Identities, IdentityMatcher, Requester, SafetyPolicy, Says, SignOff,
     SignOffSpec, Subject, Target, TargetKind,
 };
-use foureyes_core::domain::deletion::{Evidence, confirm, confirm_cascade};
+use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::judgement::{Judgement, Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, Plan, TargetState, decide};
@@ -21,7 +21,7 @@ use foureyes_core::domain::statement::{
 };
 use foureyes_core::seal::{KeyRing, SigningKey};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use serde_json::Value;
 
 pub const CLUSTER: &str = "2f6a3e1c-0000-4000-8000-0000000000aa";
@@ -203,8 +203,13 @@ pub fn sign_off(
 /// The record behind the annotation on an object with this UID.
 pub fn record(author: &Author, second: i64, object: &str, short_digest: &str) -> ApprovalRecord {
     let digest = short_digest.to_owned();
-    let record =
-        ApprovalRecord { author: author.clone(), at: time(second), uid: object.to_owned(), digest, seal: None };
+    let record = ApprovalRecord {
+        author: author.clone(),
+        at: MicroTime(time(second).0),
+        uid: object.to_owned(),
+        digest,
+        seal: None,
+    };
     record.sealed(key(), CLUSTER).unwrap()
 }
 
@@ -308,6 +313,12 @@ impl Scene {
 
     pub fn confirmed(&self, executor: &Author, second: i64) -> Result<Proof, Refusal> {
         self.with_evidence(&self.rights(), |evidence| confirm(evidence, executor, at(second)))
+    }
+
+    /// How close its refusal comes.
+    pub fn closeness(&self, executor: &Author, second: i64) -> Closeness {
+        let refusal = self.confirmed(executor, second).unwrap_err();
+        self.with_evidence(&self.rights(), |evidence| closeness(evidence, &refusal))
     }
 
     pub fn cascaded(&self, since: i64) -> Result<Proof, Refusal> {

@@ -91,10 +91,9 @@ pub struct Exemption {
 }
 
 impl Exemption {
-    /// Whether a claim is exempt, by its storage class or its labels.
-    pub fn covers(&self, storage_class: Option<&str>, labels: &BTreeMap<String, String>) -> bool {
+    /// Whether this storage class alone makes a claim exempt.
+    pub fn covers_class(&self, storage_class: Option<&str>) -> bool {
         storage_class.is_some_and(|class| self.storage_classes.iter().any(|exempt| exempt == class))
-            || self.covers_labels(labels)
     }
 
     /// Whether labels alone make a claim exempt.
