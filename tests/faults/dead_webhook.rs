@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SYSTEM: &str = "foureyes-system";
+const AS_RESPONDER: [&str; 2] = ["--as=dave", "--as-group=foureyes:breakglass"];
 
 /// `config/default` with nobody behind its webhooks: port 1 refuses at once.
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
@@ -253,7 +254,8 @@ fn a_statefulset_that_deletes_its_claims_grows_and_shrinks_and_its_claims_stay()
             } }],
         },
     });
-    create(&set).success("kubectl create").unwrap();
+    let by_responder = [&["create", "-f", "-"], &AS_RESPONDER[..]].concat();
+    CLUSTER.kubectl_with("admin", &by_responder, Some(&set.to_string())).unwrap().success("kubectl create").unwrap();
     eventually("both replicas", || field(&ns, "sts/db", "{.status.readyReplicas}") == "2");
     // it has the same owner as the claim will have, and is guarded by nobody
     let mut pod = owner("v1", "Pod")["metadata"]["ownerReferences"][0].clone();
@@ -274,13 +276,32 @@ fn a_statefulset_that_deletes_its_claims_grows_and_shrinks_and_its_claims_stay()
 }
 
 #[test]
-fn rollouts_and_foreground_deletions_go_on() {
+fn what_runs_goes_on_and_break_glass_rolls_out_what_is_new() {
     let ns = production();
-    goes(&["-n", &ns, "create", "deployment", "web", "--image=example/web:1"]);
+    let by = "rollouts.guard.foureyes.dev";
+    let glass = |args: &[&str]| goes(&[&["-n", &ns], args, &AS_RESPONDER].concat());
+    let create = ["create", "deployment", "web", "--image=example/web:1"];
+    refused(by, &[&["-n", &ns], &create[..]].concat());
+    glass(&create);
     goes(&["-n", &ns, "rollout", "status", "deploy/web", "--timeout=60s"]);
-    goes(&["-n", &ns, "rollout", "restart", "deploy/web"]);
+    let uid = || field(&ns, "pods", "{.items[0].metadata.uid}");
+    let before = uid();
+    goes(&["-n", &ns, "delete", "pods", "--all"]);
     goes(&["-n", &ns, "rollout", "status", "deploy/web", "--timeout=60s"]);
+    assert_ne!(uid(), before);
+    goes(&["-n", &ns, "scale", "deploy/web", "--replicas=2"]);
+    goes(&["-n", &ns, "label", "deploy/web", "team=a"]);
+    goes(&["-n", &ns, "rollout", "status", "deploy/web", "--timeout=60s"]);
+    // what is new, even if it is but a restart, and what would end what runs, waits for the webhook or a responder
+    for change in [&["set", "image", "deploy/web", "web=example/web:2"][..], &["rollout", "restart", "deploy/web"]] {
+        refused(by, &[&["-n", &ns], change].concat());
+        glass(change);
+        goes(&["-n", &ns, "rollout", "status", "deploy/web", "--timeout=60s"]);
+    }
+    refused("removals.guard.foureyes.dev", &["-n", &ns, "delete", "deploy/web"]);
+    goes(&["-n", &ns, "scale", "deploy/web", "--replicas=0"]);
     goes(&["-n", &ns, "delete", "deploy/web", "--cascade=foreground", "--timeout=60s"]);
+    goes(&["-n", &ns, "wait", "pods", "--all", "--for=delete", "--timeout=60s"]);
 }
 
 #[test]
@@ -308,8 +329,7 @@ fn definitions_change_only_by_break_glass() {
     refused_patch(by, &merge("default", crd, &owner("v1", "Node")));
     goes(&["label", crd, "team=a"]);
     // with break-glass it is the webhook's turn, which is away
-    let as_responder = ["--as=dave", "--as-group=foureyes:breakglass"];
-    let patch: Vec<_> = ["patch", crd, "--type=json", "-p", rename].into_iter().chain(as_responder).collect();
+    let patch = [&["patch", crd, "--type=json", "-p", rename], &AS_RESPONDER[..]].concat();
     refused("definitions.guard.foureyes.dev", &patch);
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use foureyes_testbed::{Cluster, Environment, install, wait_until};
+use foureyes_testbed::{Cluster, Environment, install, wait_until, with_four_eyes};
 use serde_json::{Value, json};
 
 use crate::support::{Bed, PATIENCE, Who, claim, claim_path, refused, runtime, until};
@@ -115,8 +115,8 @@ fn it_happens_once_and_without_default_the_built_ins_hold() {
         let (admin, eve) = (Who::is(cluster, "admin").await, Who::is(cluster, "eve").await);
         claim(&admin, &namespace, "data").await;
         let path = claim_path(&namespace, "data");
-        let responder = Who::acting(cluster, "dave", &["foureyes:breakglass", "system:masters"]).await;
-        responder.delete(DEFAULT).await.unwrap();
+        let delete = || cluster.kubectl("admin", &["delete", "safetypolicy", "default"]);
+        with_four_eyes(cluster, "default to go", delete).unwrap().success("kubectl delete").unwrap();
         // killed and started anew the controller does not begin again, and the webhook knows of no default
         let controller = cluster.process("controller");
         controller.kill().unwrap();

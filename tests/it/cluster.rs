@@ -1,6 +1,6 @@
 //! What the other tests rest on: the cluster behaves like one.
 
-use crate::support::{claim, exists, field, kubectl, non_production, production, succeeds, wait_gone};
+use crate::support::{claim, exists, field, kubectl, me, non_production, production, succeeds, wait_gone};
 
 #[test]
 fn a_claim_binds_and_its_volume_goes_with_it() {
@@ -14,7 +14,7 @@ fn a_claim_binds_and_its_volume_goes_with_it() {
 #[test]
 fn a_deployment_becomes_available() {
     let namespace = production("workload");
-    succeeds("alice", &["-n", &namespace, "create", "deployment", "web", "--image=example/web:1"]);
+    me("alice").does_with_four_eyes(&["-n", &namespace, "create", "deployment", "web", "--image=example/web:1"]);
     succeeds("alice", &["-n", &namespace, "wait", "deployment/web", "--for=condition=Available", "--timeout=60s"]);
     assert!(exists(&namespace, "deployment", "web"));
 }

@@ -206,7 +206,7 @@ fn ready(namespace: &str, replicas: &str) {
 #[test]
 fn a_stateful_set_that_deletes_its_claims_scales_and_they_stay() {
     let namespace = production("retention");
-    me("admin").creates(&stateful_set(&namespace, 2, "kwok-volume", true));
+    me("admin").creates_with_four_eyes(&stateful_set(&namespace, 2, "kwok-volume", true));
     ready(&namespace, "2");
     let uid = field(&namespace, "pvc", "data-db-1", "{.metadata.uid}");
     me("alice").does(&["-n", &namespace, "scale", "statefulset", "db", "--replicas=1"]);
@@ -232,7 +232,7 @@ fn on_exempt_storage_a_stateful_set_takes_its_claims_along() {
     for claim in ["data-db-0", "data-db-1"] {
         disposable_volume(&namespace, claim);
     }
-    me("admin").creates(&stateful_set(&namespace, 2, DISPOSABLE, true));
+    me("admin").creates_with_four_eyes(&stateful_set(&namespace, 2, DISPOSABLE, true));
     ready(&namespace, "2");
     me("alice").does(&["-n", &namespace, "scale", "statefulset", "db", "--replicas=1"]);
     wait_gone(&namespace, "pvc", "data-db-1");

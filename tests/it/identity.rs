@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::changes::opened;
 use crate::support::requests::{Asked, asks, delete_claim, request, stays, target};
 use crate::support::spelling::{OF_RECORDS, Spelling, merge, owned_by, record};
 use crate::support::{
@@ -235,7 +236,7 @@ fn owners_finalizers_and_our_metadata_of_records_stay_and_the_rest_is_free() {
         }
         assert_eq!(object.metadata()["labels"]["team"], "a");
     }
-    responder().does(&["delete", "safetypolicy", &policy]);
+    opened("PolicyLoosened", || me("admin").kubectl(&["delete", "safetypolicy", &policy]));
 }
 
 #[test]
@@ -283,16 +284,18 @@ fn our_definitions_are_changed_and_deleted_by_nobody_alone() {
     for kind in ["deletionrequests", "signoffs", "safetypolicies"] {
         assert!(exists("", "customresourcedefinition", &format!("{kind}.foureyes.dev")));
     }
-    // a label is no change of what it defines, and a responder may change that
+    // a label is no change of what it defines, and with a change a responder does what it names
     succeeds("admin", &["label", crd, "team=a", "--overwrite"]);
-    responder().does(&["patch", crd, "--type=json", "-p", forge, "--dry-run=server"]);
+    let patch = ["patch", crd, "--type=json", "-p", forge, "--dry-run=server"];
+    opened("DefinitionProtected", || responder().kubectl(&patch));
+    denied_in_words(policy, &me("admin").kubectl(&patch));
     // what the refusal shows is the end of the same command
     let patch = format!("kubectl patch {crd} --type=merge -p '{rename}' --dry-run=server");
     let refusal = denied_in_words(policy, &paste("admin", &patch));
     let (_, end) = refusal.trim_end().split_once("repeat the command with ").unwrap();
-    went(&paste("admin", &format!("{patch} {end}")));
+    opened("DefinitionProtected", || paste("admin", &format!("{patch} {end}")));
     let both = acting("dave", &["foureyes:breakglass", "system:masters"]);
-    both.does(&["delete", crd, "--dry-run=server"]);
+    opened("DefinitionProtected", || both.kubectl(&["delete", crd, "--dry-run=server"]));
 }
 
 /// Metadata of definitions can be written through `/status` (fact 8), and an owner to nobody has one collected within
@@ -324,9 +327,9 @@ fn our_definitions_get_no_owners_or_finalizers_through_their_status() {
     let condition = json!({"status": {"storedVersions": ["v1"]}});
     went(&patch(&me("admin"), &condition, &["--subresource=status"]));
     assert!(apply().contains("unchanged"));
-    // the API server itself ends what break-glass deletes
+    // the API server itself ends what goes by a change
     let both = acting("dave", &["foureyes:breakglass", "system:masters"]);
-    both.does(&["delete", "crd", name, "--timeout=60s"]);
+    opened("DefinitionProtected", || both.kubectl(&["delete", "crd", name, "--timeout=60s"])).is("Succeeded");
     assert!(!exists("", "crd", name));
 }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::changes::line;
 use crate::support::objects::{eventually, names};
 use crate::support::{Who, field, me, non_production, paste, production, responder, succeeds, went};
 
@@ -45,11 +46,6 @@ fn phase(namespace: &str, change: &str, expected: &str) {
     });
 }
 
-/// The ready line in what kubectl printed.
-fn line(text: &str) -> &str {
-    text.lines().map(str::trim).find(|line| line.ends_with("| kubectl create -f -")).expect("a ready line")
-}
-
 #[track_caller]
 fn signs_off(person: &str, namespace: &str, change: &str) {
     let mut line = String::new();
@@ -64,7 +60,7 @@ fn signs_off(person: &str, namespace: &str, change: &str) {
 #[track_caller]
 fn asks(person: &str, namespace: &str, refusal: &str) -> String {
     let before = names(namespace, "changerequests");
-    went(&paste(person, line(refusal)));
+    went(&paste(person, line(refusal).0));
     let mut now = names(namespace, "changerequests");
     now.retain(|name| !before.contains(name));
     assert_eq!(now.len(), 1, "{now:?}");

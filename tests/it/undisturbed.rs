@@ -49,7 +49,7 @@ fn claims_are_provisioned_bound_labelled_and_used() {
 #[test]
 fn a_stateful_set_is_scaled_restarted_and_deleted_and_keeps_its_claims() {
     let namespace = production("scaling");
-    me("alice").creates(&stateful_set(&namespace, 1, "kwok-volume", false));
+    me("alice").creates_with_four_eyes(&stateful_set(&namespace, 1, "kwok-volume", false));
     let ready = |count: &str| {
         eventually("the replicas", || {
             let path = "{.status.readyReplicas}/{.status.updatedReplicas}/{.status.replicas}";
@@ -65,7 +65,27 @@ fn a_stateful_set_is_scaled_restarted_and_deleted_and_keeps_its_claims() {
     me("alice").does(&["-n", &namespace, "rollout", "status", "statefulset", "db", "--timeout=60s"]);
     me("alice").does(&["-n", &namespace, "delete", "statefulset", "db", "--cascade=foreground", "--timeout=60s"]);
     assert_eq!(names(&namespace, "pvc"), ["data-db-0", "data-db-1", "data-db-2"]);
-    asked_nothing(&namespace);
+    asked_of_people_alone(&namespace, "statefulsets", &["CREATE Confirmed", "UPDATE Unchanged", "DELETE"]);
+}
+
+/// The guard was asked what people do with a workload that they may do, in this order, and about nothing that follows
+/// from it.
+#[track_caller]
+fn asked_of_people_alone(namespace: &str, resource: &str, expected: &[&str]) {
+    let mut asked = asked_of(namespace);
+    asked.retain(|line| !["changerequests", "signoffs"].contains(&line["resource"].as_str().unwrap()));
+    assert!(asked.iter().all(|line| line["resource"] == resource && line["user"] == "alice"), "{asked:#?}");
+    asked.retain(|line| line["verdict"] == "allowed");
+    asked.sort_by_key(|line| line["timestamp"].to_string());
+    let did: Vec<String> = asked
+        .iter()
+        .map(|line| match line["operation"].as_str().unwrap() {
+            // only warned about, unless a policy says otherwise
+            "DELETE" => "DELETE".to_owned(),
+            operation => format!("{operation} {}", line["code"].as_str().unwrap()),
+        })
+        .collect();
+    assert_eq!(did, expected, "{asked:#?}");
 }
 
 fn job(namespace: &str, name: &str, volume: &Value, ttl: Option<u32>) -> Value {
@@ -141,16 +161,18 @@ fn a_claim_that_a_pod_merely_owns_is_data() {
 fn deployments_are_restarted_scaled_and_deleted_in_the_foreground() {
     let namespace = production("rollout");
     let does = |args: &[&str]| me("alice").does(&[&["-n", &namespace], args].concat());
-    does(&["create", "deployment", "web", "--image=example/web:1", "--replicas=2"]);
+    let together = |args: &[&str]| me("alice").does_with_four_eyes(&[&["-n", &namespace], args].concat());
+    together(&["create", "deployment", "web", "--image=example/web:1", "--replicas=2"]);
     does(&["rollout", "status", "deployment", "web", "--timeout=60s"]);
     does(&["rollout", "restart", "deployment", "web"]);
     does(&["rollout", "status", "deployment", "web", "--timeout=60s"]);
-    does(&["set", "image", "deployment/web", "web=example/web:2"]);
+    together(&["set", "image", "deployment/web", "web=example/web:2"]);
     does(&["rollout", "undo", "deployment", "web"]);
     does(&["scale", "deployment", "web", "--replicas=1"]);
     does(&["delete", "deployment", "web", "--cascade=foreground", "--timeout=60s"]);
     assert_eq!(names(&namespace, "replicasets,pods"), [] as [String; 0]);
-    asked_nothing(&namespace);
+    let asked = ["CREATE Confirmed", "UPDATE Unchanged", "UPDATE Confirmed", "UPDATE Recorded", "DELETE"];
+    asked_of_people_alone(&namespace, "deployments", &asked);
 }
 
 /// A finished CI run: everything in it goes with its namespace, and the guard is asked about the root alone.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::balancer::Backend;
 use crate::binaries;
+use crate::changes::with_four_eyes;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result, While};
 use crate::kubectl;
@@ -34,9 +35,11 @@ pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
 /// Everything but what runs: the manifests, the tokens, the sealing key.
 pub fn prepare(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
     say("installing foureyes from config/default");
-    // An upgrade may change the definitions, which takes the break-glass group.
+    // An upgrade may change the definitions, which takes an approved change and the break-glass group.
     let args = ["apply", "-f", "-", "--as=admin", "--as-group=system:masters", "--as-group=foureyes:breakglass"];
-    cluster.kubectl_with("admin", &args, Some(&manifests(cluster)?))?.success("kubectl apply -k config/default")?;
+    let manifests = manifests(cluster)?;
+    with_four_eyes(cluster, "the upgrade", || cluster.kubectl_with("admin", &args, Some(&manifests)))?
+        .success("kubectl apply -k config/default")?;
     cluster
         .kubectl("admin", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?
         .success("kubectl wait --for=condition=Established crd --all")?;

@@ -15,6 +15,7 @@
 
 pub mod balancer;
 mod binaries;
+mod changes;
 mod cluster;
 mod controlplane;
 mod error;
@@ -32,6 +33,7 @@ pub mod supervisor;
 mod wait;
 
 pub use binaries::root;
+pub use changes::with_four_eyes;
 pub use cluster::{Cluster, Environment, get};
 pub use controlplane::{Layout, Ports};
 pub use error::{Error, Result};

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::support::changes::opened;
 use crate::support::floor::add_to_floor;
 use crate::support::requests::{delete_claim, deletes_claim, stays};
 use crate::support::spelling::{OF_NAMESPACES, Spelling, arrange, namespace};
 use crate::support::{
-    PATIENCE, account, claim, denied, denied_in_words, field, me, non_production, production, responder, storekeeper,
-    wait_gone, went,
+    PATIENCE, account, acting, claim, denied, denied_in_words, field, me, non_production, production, responder,
+    storekeeper, wait_gone, went,
 };
 
 const LABEL: &str = "foureyes.dev/environment";
@@ -97,17 +98,23 @@ fn a_non_production_namespace_goes_with_its_data() {
 }
 
 #[test]
-fn break_glass_leaves_production_in_every_spelling_that_its_rights_reach() {
-    let name = production("glass");
+fn an_approved_change_leaves_production_in_every_spelling() {
+    let name = production("left");
     claim(&name, "data");
     let object = namespace(&name);
-    denied_in_words("cannot", &object.change(&responder(), Spelling::StatusMerge, &labelled("non-production"), &[]));
-    for spelling in [Spelling::Merge, Spelling::Json, Spelling::Strategic, Spelling::Put, Spelling::Apply] {
-        went(&object.change(&responder(), spelling, &labelled("non-production"), &[]));
+    let away = labelled("non-production");
+    denied_in_words("cannot", &object.change(&responder(), Spelling::Merge, &away, &[]));
+    let glass = acting("dave", &["foureyes:breakglass", "system:masters"]);
+    for spelling in OF_NAMESPACES {
+        denied("EnvironmentLoosened", &object.change(&glass, *spelling, &away, &[]));
+        let change = opened("EnvironmentLoosened", || object.change(&me("admin"), *spelling, &away, &[]));
+        assert_eq!(change.namespace, name);
         assert_eq!(environment(&name), "non-production", "{spelling:?}");
+        // used up by what was seen, not by the call
+        change.is("Succeeded");
         arrange(&object, &json!({"metadata": {"labels": {LABEL: null}}}));
     }
-    went(&object.change(&responder(), Spelling::ServerApply, &labelled("non-production"), &[]));
+    opened("EnvironmentLoosened", || object.change(&me("admin"), Spelling::Merge, &away, &[]));
     deletes_claim(&me("eve"), &name, "data");
     wait_gone(&name, "pvc", "data");
 }

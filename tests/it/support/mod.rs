@@ -1,5 +1,6 @@
 //! The shared cluster, and short ways to say what a person did and what came of it.
 
+pub mod changes;
 pub mod decisions;
 pub mod exempt;
 pub mod floor;
