@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::child::Server;
 use crate::client::{Connection, Endpoint, request};
 use crate::report::{Report, Target};
-use crate::{Result, SIZES, USUAL, body, index};
+use crate::rollout::Step;
+use crate::{Result, SIZES, USUAL, body, index, rollout};
 
 const WARM_UP: usize = 500;
 const ROUNDS: usize = 8_000;
@@ -79,6 +80,30 @@ pub fn measure(report: &mut Report) -> Result<()> {
         }
         let limit = (size == USUAL).then_some(Target::AtMost(1.2));
         ratio(report, &format!("refusal, {size} KB, p99 with 10,000 over none"), full, refused, limit);
+    }
+    for size in SIZES {
+        rollouts(report, &floor.endpoint, &guard.endpoint, size)?;
+    }
+    Ok(())
+}
+
+fn rollouts(report: &mut Report, floor: &Endpoint, guard: &Endpoint, size: usize) -> Result<()> {
+    let review = |step| rollout::step(index::PRODUCTION, step, size * 1000);
+    let refused = review(Step::Image)?;
+    let mut lanes = [
+        Lane::new(floor, &refused, "\"allowed\":true")?,
+        Lane::new(guard, &review(Step::Unchanged)?, "\"decision\":\"Unchanged\"")?,
+        Lane::new(guard, &review(Step::Restart)?, "\"decision\":\"Unchanged\"")?,
+        Lane::new(guard, &refused, "\"decision\":\"RolloutNotRequested\"")?,
+    ];
+    race(&mut lanes, WARM_UP, ROUNDS)?;
+    let [floor, lanes @ ..] = &lanes;
+    tell(report, &format!("rollouts: floor, {size} KB"), floor);
+    let limits = [Some(1.3), None, Some(1.5)];
+    for ((what, lane), limit) in ["unchanged template", "restart", "refusal"].iter().zip(lanes).zip(limits) {
+        tell(report, &format!("{what}, {size} KB"), lane);
+        let limit = limit.filter(|_| size == USUAL).map(Target::AtMost);
+        ratio(report, &format!("{what}, {size} KB, p99 over floor"), lane, floor, limit);
     }
     Ok(())
 }

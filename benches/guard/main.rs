@@ -4,6 +4,7 @@
 //! What is measured runs in a process of its own, which is this program again (`main` with a role).
 
 mod body;
+mod changes;
 mod child;
 mod client;
 mod confirmed;
@@ -13,8 +14,10 @@ mod index;
 mod latency;
 mod memory;
 mod objects;
+mod place;
 mod process;
 mod report;
+mod rollout;
 mod router;
 mod served;
 

@@ -12,20 +12,28 @@ use serde_json::{Value, json};
 
 use crate::Result;
 
-const AT_ONCE: usize = 16;
-const SEAL: &str =
+pub const AT_ONCE: usize = 16;
+pub const SEAL: &str =
     "v1.2026-01.MEUCIQDh0mRZ9nXk8Qm7QYyqfG1b0c3w2v5u8x1z4A6C9D2E5FwIgH8I1J4K7L0M3N6O9P2Q5R8S1T4U7V0W3X6Y9Z2a5b8c";
 
 /// Writes those with these numbers.
 pub fn write(cluster: &Cluster, numbers: Range<usize>) -> Result<()> {
-    let kubeconfig = Kubeconfig::read_from(cluster.admin_kubeconfig())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let client = Client::try_from(config)?;
+    runtime()?.block_on(async {
+        let client = client(cluster).await?;
         let all = stream::iter(numbers.map(Result::Ok));
         all.try_for_each_concurrent(AT_ONCE, |number| write_one(&client, number)).await
     })
+}
+
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// As admin.
+pub async fn client(cluster: &Cluster) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(cluster.admin_kubeconfig())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 async fn write_one(client: &Client, number: usize) -> Result<()> {
@@ -36,7 +44,7 @@ async fn write_one(client: &Client, number: usize) -> Result<()> {
     let created = requests.create(&PostParams::default(), &request).await?;
     let uid = created.metadata.uid.unwrap_or_default();
     requests.patch_status(&name, &PatchParams::default(), &Patch::Merge(status(&name, &uid, number))).await?;
-    let sign_off: SignOff = serde_json::from_value(sign_off(&name, &uid))?;
+    let sign_off: SignOff = serde_json::from_value(sign_off("DeletionRequest", &name, &uid))?;
     sign_offs.create(&PostParams::default(), &sign_off).await?;
     Ok(())
 }
@@ -45,7 +53,7 @@ fn target_uid(number: usize) -> String {
     format!("00000000-0000-4000-9000-{number:012}")
 }
 
-fn author(name: &str) -> Value {
+pub fn author(name: &str) -> Value {
     json!({"username": name, "groups": ["ops", "system:authenticated"]})
 }
 
@@ -94,11 +102,12 @@ fn status(name: &str, uid: &str, number: usize) -> Value {
     }})
 }
 
-fn sign_off(request: &str, uid: &str) -> Value {
+/// bob approves a request of this kind.
+pub fn sign_off(kind: &str, request: &str, uid: &str) -> Value {
     json!({
         "apiVersion": "foureyes.dev/v1alpha1", "kind": "SignOff", "metadata": {"name": format!("{request}-approve")},
         "spec": {
-            "subject": {"kind": "DeletionRequest", "name": request, "uid": uid}, "says": "Approve",
+            "subject": {"kind": kind, "name": request, "uid": uid}, "says": "Approve",
             "digest": format!("subject/v1:sha256:{:064x}", 7), "author": author("bob"), "at": "2026-11-01T10:05:00Z", "seal": SEAL,
         },
     })
