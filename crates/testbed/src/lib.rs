@@ -19,6 +19,7 @@ mod changes;
 mod cluster;
 mod controlplane;
 mod error;
+mod go_build;
 pub mod install;
 mod kubeconfig;
 mod kubectl;
@@ -30,6 +31,7 @@ mod programs;
 pub mod shop;
 pub mod story;
 pub mod supervisor;
+pub mod tools;
 mod wait;
 
 pub use binaries::root;

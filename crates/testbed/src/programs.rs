@@ -2,14 +2,11 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
-use std::time::Instant;
-
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result, While};
+use crate::go_build::{self, cache, go};
 
 const GO_MOD: &str = include_str!("../controlplane/go.mod");
 const GO_SUM: &str = include_str!("../controlplane/go.sum");
@@ -51,17 +48,8 @@ impl Programs {
             PROGRAMS.into_iter().filter(|(name, ..)| assets.is_none() || !ENVTEST.contains(name)).collect();
 
         let built = cache()?.join(format!("controlplane-{}", fingerprint()));
-        fs::create_dir_all(&built).at("making", &built)?;
-        let missing = |dir: &Path| wanted.iter().any(|(p, ..)| !dir.join(p).is_file());
-        if missing(&built) || !built.join("stages").is_dir() {
-            let path = built.join("lock");
-            let lock = File::create(&path).at("making", &path)?;
-            if lock.try_lock().is_err() {
-                say("another run is building the control plane: waiting for it");
-                lock.lock().at("locking", &path)?;
-            }
-            build(&built, &wanted, say)?;
-        }
+        let missing = |dir: &Path| wanted.iter().any(|(p, ..)| !dir.join(p).is_file()) || !dir.join("stages").is_dir();
+        go_build::once(&built, "the control plane", missing, say, |work| build_in(work, &built, &wanted, say))?;
         Ok(Self { built, assets })
     }
 
@@ -97,18 +85,9 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn cache() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .map(|dir| dir.join("foureyes"))
-        .ok_or_else(|| Error::Other("neither XDG_CACHE_HOME nor HOME names a folder".into()))
-}
-
 /// Everything the binaries depend on, so that a change is built anew and nothing else is.
 fn fingerprint() -> String {
-    let hash = Sha256::new().chain_update(GO_MOD).chain_update(GO_SUM).chain_update(ldflags()).finalize();
-    hash[..6].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    go_build::fingerprint(&[GO_MOD, GO_SUM, &ldflags()])
 }
 
 /// Without these the API server calls itself v0.0.0, and kubectl warns of a version skew.
@@ -124,33 +103,10 @@ fn ldflags() -> String {
     format!("-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}")
 }
 
-fn build(built: &Path, wanted: &[(&str, &str, u32)], say: &dyn Fn(&str)) -> Result<()> {
-    let work = built.join(format!("build-{}", process::id()));
-    let outcome = build_in(&work, built, wanted, say);
-    let removed = fs::remove_dir_all(&work);
-    outcome?;
-    removed.at("removing", &work)
-}
-
 fn build_in(work: &Path, built: &Path, wanted: &[(&str, &str, u32)], say: &dyn Fn(&str)) -> Result<()> {
-    fs::create_dir_all(work).at("making", work)?;
-    for (name, text) in [("go.mod", GO_MOD), ("go.sum", GO_SUM)] {
-        let path = work.join(name);
-        fs::write(&path, text).at("writing", &path)?;
-    }
+    go_build::module(work, GO_MOD, GO_SUM)?;
     for (name, package, seconds) in wanted {
-        let target = built.join(name);
-        if target.is_file() {
-            continue;
-        }
-        say(&format!("building {name} (about {seconds} s, once)"));
-        let began = Instant::now();
-        let fresh = work.join(name);
-        let flags = ldflags();
-        let args = ["build", "-mod=readonly", "-trimpath", "-ldflags", &flags, "-o"];
-        go(work, args.map(OsStr::new).into_iter().chain([fresh.as_os_str(), OsStr::new(package)]))?;
-        fs::rename(&fresh, &target).at("moving", &fresh)?;
-        say(&format!("built {name} in {} s", began.elapsed().as_secs()));
+        go_build::program(work, &built.join(name), package, &ldflags(), *seconds, say)?;
     }
     copy_kwok_files(work, built)
 }
@@ -188,28 +144,4 @@ fn copy_kwok_files(work: &Path, built: &Path) -> Result<()> {
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let content = fs::read(from).at("reading", from)?;
     fs::write(to, content).at("writing", to)
-}
-
-fn go<'a>(work: &Path, args: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
-    let mut command = Command::new("go");
-    command
-        .args(args)
-        .current_dir(work)
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .env_remove("GOOS")
-        .env_remove("GOARCH")
-        .stdin(Stdio::null());
-    let output = command.output().map_err(|source| Error::Io {
-        what: "the control plane is built with Go (1.26 or newer), and `go` could not be started".into(),
-        source,
-    })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(Error::Command {
-        command: format!("{command:?}"),
-        status: output.status.to_string(),
-        output: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
 }
