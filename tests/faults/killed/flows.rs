@@ -71,9 +71,10 @@ pub async fn play(cluster: &Cluster, prefix: &str) -> BTreeMap<String, Value> {
 async fn storekeeper(cluster: &Cluster) -> Who {
     let admin = Who::is(cluster, "admin").await;
     let api = "rbac.authorization.k8s.io";
-    let verbs = ["get", "delete"];
-    let rule = json!({"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": verbs});
-    let role = json!({"apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": "storage"}, "rules": [rule]});
+    let role = json!({
+        "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": "storage"},
+        "rules": [{"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "delete"]}],
+    });
     let binding = json!({
         "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "storage"},
         "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "storage"},
