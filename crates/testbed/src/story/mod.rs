@@ -79,9 +79,9 @@ fn a_namespace(stage: &Stage) -> Result<()> {
     tell("bob looks at the request: it says what would be lost, and how to sign exactly that off.");
     let sign_off = ready_line(cluster, &request)?;
     let look = format!(
-        "kubectl get {request} -o jsonpath='{{.status.inventory.summary}}{{\"\\n\"}}{{.status.signOffCommand}}{{\"\\n\"}}'"
+        "kubectl get {request} -o jsonpath='{{range .status.inventory.items[*]}}{{.kind}} {{.name}} {{.size}}{{\"\\n\"}}{{end}}{{.status.signOffCommand}}{{\"\\n\"}}'"
     );
-    stage.types("bob", &look, Ends::Well(&["kubectl create -f -"]))?;
+    stage.types("bob", &look, Ends::Well(&["orders", "invoices", "kubectl create -f -"]))?;
     stage.types("bob", &sign_off, Ends::Well(&["created"]))?;
     released(cluster, &uid)?;
 
