@@ -92,7 +92,7 @@ pub fn start(client: &Client, own_namespace: &str, tell: impl Fn(Told) + Clone +
     spawn(follow(
         ours(client, "ChangeRequest", "changerequests"),
         all.clone(),
-        learned.clone(),
+        tell.clone(),
         Kind::Changes,
         move |object| {
             typed::<ChangeRequest>(object).map(|change| Change::ChangeRequest(ChangeEntry::of(&change, &own)))
@@ -105,7 +105,7 @@ pub fn start(client: &Client, own_namespace: &str, tell: impl Fn(Told) + Clone +
     spawn(follow(
         ours(client, "RolloutRecord", "rolloutrecords"),
         all.clone(),
-        learned.clone(),
+        tell.clone(),
         Kind::Records,
         |object| typed::<RolloutRecord>(object).map(|record| Change::Record(RecordEntry::of(&record))),
         |object| Change::RecordGone(object.name_any().into()),
