@@ -6,6 +6,7 @@ pub mod client;
 pub mod config_maps;
 pub mod events;
 pub mod feed;
+pub mod lasting;
 pub mod live;
 pub mod secrets;
 pub mod status;

@@ -12,6 +12,7 @@ mod identity;
 mod keys;
 mod leftovers;
 mod records;
+mod rollouts;
 mod scope;
 mod sign_offs;
 mod spellings;

@@ -12,6 +12,8 @@ use crate::kubectl::Output;
 use crate::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// The code of what could not be decided for want of an answer by the API server.
+const UNCONFIRMED: &str = "[ClusterUnreadable]";
 
 /// Runs a command until nothing is refused any more that a change opens. What is refused otherwise is handed back.
 pub fn with_four_eyes(cluster: &Cluster, what: &str, mut run: impl FnMut() -> Result<Output>) -> Result<Output> {
@@ -20,6 +22,10 @@ pub fn with_four_eyes(cluster: &Cluster, what: &str, mut run: impl FnMut() -> Re
         let output = run()?;
         let text = output.text();
         let mut lines = requests(&text).peekable();
+        // While a definition of ours is exchanged, its kind is served by nobody, and nothing can be confirmed.
+        if text.contains(UNCONFIRMED) {
+            return Ok(None);
+        }
         if output.ok() || lines.peek().is_none() {
             return Ok(Some(output));
         }

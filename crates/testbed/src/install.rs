@@ -147,13 +147,20 @@ fn foureyes(cluster: &Cluster, name: &str, account: &str, args: &[&str]) -> Resu
         ("KUBECONFIG".to_owned(), kubeconfig),
         ("FOUREYES_NAMESPACE".to_owned(), NAMESPACE.to_owned()),
         ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
-        // Read by nobody: a rebuilt program is another definition, so that it replaces the one that runs.
+        // Read by nobody: a rebuilt program and an account that was made anew, whose tokens are others, are another
+        // definition, so that it replaces what runs.
         ("FOUREYES_BUILD".to_owned(), build_time(&program)?),
+        ("FOUREYES_ACCOUNT".to_owned(), account_uid(cluster, account)?),
     ]);
     if let Ok(filter) = std::env::var("FOUREYES_LOG") {
         env.insert("FOUREYES_LOG".into(), filter);
     }
     Ok(Process { name: name.to_owned(), program, args: args.iter().map(|arg| (*arg).to_owned()).collect(), env })
+}
+
+fn account_uid(cluster: &Cluster, account: &str) -> Result<String> {
+    let args = ["-n", NAMESPACE, "get", "serviceaccount", account, "-o=jsonpath={.metadata.uid}"];
+    cluster.kubectl("admin", &args)?.success(&format!("kubectl {}", args.join(" ")))
 }
 
 fn build_time(program: &Path) -> Result<String> {

@@ -15,14 +15,21 @@ struct People {
     alice: Who,
     bob: Who,
     eve: Who,
+    /// Who may delete claims where a namespace is going and has taken everybody else's rights with it.
+    paula: Who,
 }
 
 /// Everything that people do, at once; of each target every request that there is about it in the end, without what
 /// differs between two clusters.
 pub async fn play(cluster: &Cluster, prefix: &str) -> BTreeMap<String, Value> {
     let who = async |person| Who::is(cluster, person).await;
-    let people =
-        People { admin: who("admin").await, alice: who("alice").await, bob: who("bob").await, eve: who("eve").await };
+    let people = People {
+        admin: who("admin").await,
+        alice: who("alice").await,
+        bob: who("bob").await,
+        eve: who("eve").await,
+        paula: storekeeper(cluster).await,
+    };
     let spaces = ["claims", "place", "left"];
     let [claims, place, left] =
         spaces.map(|name| cluster.namespace(&format!("{prefix}-{name}"), Environment::Production).unwrap());
@@ -59,6 +66,26 @@ pub async fn play(cluster: &Cluster, prefix: &str) -> BTreeMap<String, Value> {
         }
     }
     ends
+}
+
+async fn storekeeper(cluster: &Cluster) -> Who {
+    let admin = Who::is(cluster, "admin").await;
+    let api = "rbac.authorization.k8s.io";
+    let role = json!({
+        "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": "storage"},
+        "rules": [{"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "delete"]}],
+    });
+    let binding = json!({
+        "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "storage"},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "storage"},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": "paula"}],
+    });
+    for object in [role, binding] {
+        let made = admin.create(&object).await;
+        // They are there already when this is played again.
+        assert!(made.as_ref().map_or_else(|refused| refused.code == 409, |_| true), "{made:?}");
+    }
+    Who::acting(cluster, "paula", &[]).await
 }
 
 /// A request's end, without times, names and UIDs.
@@ -142,8 +169,7 @@ impl People {
         let left = self.admin.get(&path).await.unwrap();
         assert_eq!(left["metadata"]["deletionTimestamp"], Value::Null);
         opened.said(&self.bob, "Approve").await.unwrap();
-        // eve's rights have gone with the namespace
-        goes(&self.admin, &self.admin, &path).await;
+        goes(&self.paula, &self.admin, &path).await;
         opened.is("Executed").await;
     }
 
@@ -154,9 +180,16 @@ impl People {
 
 /// Once the webhooks have seen what allows it; gone when this returns, but for a namespace.
 async fn goes(who: &Who, admin: &Who, path: &str) {
+    let mut last = String::new();
     until("the deletion to be allowed", async || match who.delete(path).await {
         Ok(_) => true,
-        Err(refused) => refused.code == 404,
+        Err(refused) => {
+            if refused.message != last {
+                println!("{path}: {refused}");
+                last.clone_from(&refused.message);
+            }
+            refused.code == 404
+        }
     })
     .await;
     found("the target to be going", async || match admin.sees(path).await {

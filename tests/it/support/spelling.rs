@@ -62,6 +62,15 @@ pub fn claim(namespace: &str, name: &str) -> Object {
     }
 }
 
+pub fn deployment(namespace: &str, name: &str) -> Object {
+    Object {
+        args: vec![format!("--namespace={namespace}"), format!("deployment/{name}")],
+        path: format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"),
+        head: json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                     "metadata": {"name": name, "namespace": namespace}}),
+    }
+}
+
 /// One of our own, by its plural.
 pub fn record(plural: &str, name: &str) -> Object {
     let kind = match plural {

@@ -1,4 +1,5 @@
-//! The story of the demo: how data is not deleted alone, and how it is deleted together.
+//! The story of the demo: how data is not deleted alone, and how it is deleted together; and how a new version is not
+//! rolled out alone, while what ran before goes on.
 
 mod stage;
 
@@ -22,6 +23,7 @@ pub fn play(cluster: &Cluster) -> Result<()> {
     let stage = Stage { cluster };
     a_claim(&stage)?;
     a_namespace(&stage)?;
+    a_rollout(&stage)?;
     without_webhooks(&stage)?;
     tell("The end. The cluster stays up; `make down` stops it.");
     Ok(())
@@ -77,9 +79,9 @@ fn a_namespace(stage: &Stage) -> Result<()> {
     tell("bob looks at the request: it says what would be lost, and how to sign exactly that off.");
     let sign_off = ready_line(cluster, &request)?;
     let look = format!(
-        "kubectl get {request} -o jsonpath='{{.status.inventory.summary}}{{\"\\n\"}}{{.status.signOffCommand}}{{\"\\n\"}}'"
+        "kubectl get {request} -o jsonpath='{{range .status.inventory.items[*]}}{{.kind}} {{.name}} {{.size}}{{\"\\n\"}}{{end}}{{.status.signOffCommand}}{{\"\\n\"}}'"
     );
-    stage.types("bob", &look, Ends::Well(&["kubectl create -f -"]))?;
+    stage.types("bob", &look, Ends::Well(&["orders", "invoices", "kubectl create -f -"]))?;
     stage.types("bob", &sign_off, Ends::Well(&["created"]))?;
     released(cluster, &uid)?;
 
@@ -90,6 +92,53 @@ fn a_namespace(stage: &Stage) -> Result<()> {
     stage.types("alice", "kubectl get deletionrequests", Ends::Well(&["namespace/old-shop", "Executed"]))?;
     stage.types("alice", "kubectl -n shop get pvc", Ends::Well(&["data-db-0", "data-db-1"]))?;
     Ok(())
+}
+
+/// What is new needs a second person; what ran before, and how much of it, does not.
+fn a_rollout(stage: &Stage) -> Result<()> {
+    tell("argocd rolls out a new version. Nobody has asked for it, so what would run is shown, and not run.");
+    let set_image = "kubectl -n shop set image deployment/web web=shop.example/web:1.5.0";
+    let exchanged = "web shop.example/web:1.4.2 → shop.example/web:1.5.0";
+    let refusal = stage.types("argocd", set_image, Ends::Refused(&[DENIED, "RolloutNotRequested", exchanged]))?;
+
+    tell("What runs by itself goes on: restarts and more replicas are nobody's business.");
+    stage.types("alice", "kubectl -n shop rollout restart deployment/web", Ends::Well(&["restarted"]))?;
+    stage.types("alice", "kubectl -n shop scale deployment/web --replicas=3", Ends::Well(&["scaled"]))?;
+
+    tell(
+        "alice asks for it with the line that the refusal showed. bob looks at what would run, and signs exactly that off.",
+    );
+    let created = stage.types("alice", pasteable(&refusal)?, Ends::Well(&["created"]))?;
+    let change = created.split_whitespace().next().unwrap_or_default().to_owned();
+    let look = format!("kubectl -n shop get {change} -o jsonpath='{{.spec.targets}}{{\"\\n\"}}'");
+    stage.types("bob", &look, Ends::Well(&["template/v1"]))?;
+    let sign_off = of_change(stage.cluster, &change, "{.status.signOffCommand}", |line| !line.is_empty())?;
+    stage.types("bob", &sign_off, Ends::Well(&["created"]))?;
+    of_change(stage.cluster, &change, "{.status.phase}", |phase| phase == "Approved")?;
+
+    tell("argocd tries again, as it always does.");
+    stage.types("argocd", set_image, Ends::Well(&["image updated"]))?;
+    of_change(stage.cluster, &change, "{.status.phase}", |phase| phase == "Succeeded")?;
+
+    tell("The way back is open to everybody, at any time: what ran before was signed off before.");
+    stage.types("alice", "kubectl -n shop rollout undo deployment/web", Ends::Well(&["rolled back"]))?;
+    wait_until("the record of the rollback", RELEASE, || {
+        let path = "-o=jsonpath={.items[*].status.entries[0].how}";
+        let how = stage.cluster.kubectl("alice", &["get", "rolloutrecords", path]);
+        how.is_ok_and(|output| output.stdout.contains("Rollback"))
+    })?;
+    stage.types("alice", "kubectl get chg,rr -A", Ends::Well(&["Succeeded", "Rollback"]))?;
+    Ok(())
+}
+
+/// A field of a change, once it is as it should be.
+fn of_change(cluster: &Cluster, change: &str, path: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    wait_for(&format!("{change} to move on"), RELEASE, || {
+        let path = format!("-o=jsonpath={path}");
+        let text =
+            cluster.kubectl("bob", &["-n", "shop", "get", change, &path])?.success("kubectl get changerequest")?;
+        Ok(Some(text).filter(|text| wanted(text)))
+    })
 }
 
 /// A deletion that nobody can judge is no deletion.
