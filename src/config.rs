@@ -71,6 +71,17 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Print the CustomResourceDefinitions of this version as YAML
     Crds,
+    /// Print the rights with which these people may break glass, as YAML
+    ///
+    /// Each gets a cluster role and a binding of their own, to act in the group foureyes:breakglass under their own name
+    /// and no other:
+    ///
+    ///   foureyes responder dave | kubectl apply -f -
+    ///
+    /// dave then repeats a refused rollout with --as=dave --as-group=foureyes:breakglass, also while foureyes does not
+    /// answer. It runs, is recorded, and waits for two people who look at it afterwards.
+    #[command(verbatim_doc_comment)]
+    Responder(ResponderArgs),
 }
 
 /// `foureyes webhook`
@@ -113,6 +124,14 @@ pub struct ControllerArgs {
     /// Further name or address of the webhook for its certificate; may be given again
     #[arg(long, env = "FOUREYES_SERVING_NAMES", value_delimiter = ',', value_name = "NAME")]
     pub serving_name: Vec<String>,
+}
+
+/// `foureyes responder`
+#[derive(Args, Clone, Debug)]
+pub struct ResponderArgs {
+    /// A person's name as `kubectl auth whoami` shows it to them
+    #[arg(required = true, value_name = "NAME")]
+    pub people: Vec<String>,
 }
 
 /// `foureyes keys`

@@ -45,6 +45,7 @@ async fn start(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             return Ok(ExitCode::from(u8::from(!report.all_valid)));
         }
         Command::Crds => print!("{}", manifests::crds::text()?),
+        Command::Responder(args) => print!("{}", manifests::responder::text(&args.people)?),
     }
     Ok(ExitCode::SUCCESS)
 }

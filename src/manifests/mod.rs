@@ -9,6 +9,7 @@ pub mod permissions;
 pub mod policies;
 pub mod rbac;
 pub mod reasons;
+pub mod responder;
 pub mod webhooks;
 
 use serde::Serialize;

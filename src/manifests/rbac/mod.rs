@@ -14,7 +14,7 @@ use super::{Error, File, yaml};
 /// Where they lie.
 pub const FOLDER: &str = "config/rbac";
 
-const API_GROUP: &str = "rbac.authorization.k8s.io";
+pub const API_GROUP: &str = "rbac.authorization.k8s.io";
 
 impl Rule {
     fn policy_rule(&self) -> PolicyRule {
