@@ -9,6 +9,7 @@ pub mod error;
 pub mod kinds;
 pub mod output;
 pub mod proposal;
+pub mod reference;
 pub mod refusal;
 pub mod request;
 pub mod timeline;
