@@ -135,7 +135,7 @@ impl Cluster {
     /// Every sign-off about one request.
     pub async fn sign_offs(&self, uid: &str) -> Result<Vec<SignOff>> {
         let params = ListParams::default().fields(&format!("spec.subject.uid={uid}"));
-        self.list(Api::all(self.client.clone()), params).await
+        self.list("SignOffs could not be listed", Api::all(self.client.clone()), params).await
     }
 
     /// Everything of one kind. What can't be read is named, and keeps nothing else from being shown.
@@ -148,7 +148,8 @@ impl Cluster {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        let objects = self.list(api, ListParams::default()).await?;
+        let what = format!("{}s could not be listed", resource.kind);
+        let objects = self.list(&what, api, ListParams::default()).await?;
         let mut read = Vec::with_capacity(objects.len());
         for object in objects {
             let name = format!("{}/{}", resource.kind, object.name_any());
@@ -162,13 +163,14 @@ impl Cluster {
 
     async fn list<K: Clone + DeserializeOwned + std::fmt::Debug>(
         &self,
+        what: &str,
         api: Api<K>,
         params: ListParams,
     ) -> Result<Vec<K>> {
         let mut params = params.limit(PAGE);
         let mut all = Vec::new();
         loop {
-            let page = call("could not be listed", api.list(&params)).await?;
+            let page = call(what, api.list(&params)).await?;
             all.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),

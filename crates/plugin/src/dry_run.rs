@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use foureyes_core::domain::rollout::location::{Found, Location};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Resource as _, core::DynamicObject};
 use serde::Deserialize as _;
@@ -16,8 +16,9 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::cluster::{Cluster, Tried};
 use crate::error::{Error, Result};
-use crate::kinds::Known;
+use crate::kinds::{self, Known};
 use crate::output;
+use crate::proposal::Runs;
 use crate::refusal;
 
 const MANAGER: &str = "kubectl-foureyes";
@@ -87,6 +88,20 @@ pub async fn manifest(cluster: &Cluster, document: &Value, applying: &Applying) 
         return Ok(Tried::Allowed { object, warnings });
     }
     said_no(&said)
+}
+
+/// A template with what the API server adds to it, as far as it can be had: a replica set without pods is created, as a
+/// dry run. foureyes does not judge those, since they come from what was judged. A guess like any other: believed only if
+/// it comes to the digest.
+pub async fn defaulted(cluster: &Cluster, namespace: &str, runs: &Runs) -> Option<Runs> {
+    let object = serde_json::to_vec(&runs.to_be_defaulted()?).ok()?;
+    let known = kinds::stated(cluster, "apps/v1", "ReplicaSet").await.ok()?;
+    let request = Request::new(DynamicObject::url_path(&known.resource, Some(namespace)));
+    let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+    match cluster.tried("a template could not be tried", request.create(&params, object).ok()?).await.ok()? {
+        Tried::Allowed { object, .. } => Runs::defaulted(&object),
+        Tried::Refused(_) | Tried::Forbidden(_) => None,
+    }
 }
 
 /// What kubectl's errors mean.

@@ -59,6 +59,10 @@ impl Runs {
         Self { form: Form::Template, value: Value::Null }
     }
 
+    fn is_nothing(&self) -> bool {
+        self.value.is_null()
+    }
+
     /// `template/v1:sha256:…`, by the guard's own rules.
     pub fn digest(&self) -> Option<String> {
         let (group, kind, spec) = match self.form {
@@ -102,8 +106,29 @@ impl Runs {
     /// What a manifest makes of it: roughly as `kubectl apply` would, which the digest shows to be right or wrong.
     #[must_use]
     pub fn overlaid(&self, manifest: &Self, last: Option<&Self>) -> Self {
+        if self.is_nothing() {
+            return manifest.clone();
+        }
         let last = last.map_or(&Value::Null, |last| &last.value);
         Self { form: self.form, value: overlay(&self.value, &manifest.value, last, "") }
+    }
+
+    /// As an object whose creation defaults a template and runs nothing: without pods, and as a dry run. Only for what
+    /// such an object may hold.
+    pub fn to_be_defaulted(&self) -> Option<Value> {
+        let labels = self.value.pointer("/metadata/labels").filter(|_| self.form == Form::Template)?;
+        Some(json!({
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {"generateName": "kubectl-foureyes-"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": self.value},
+        }))
+    }
+
+    /// What came back of it.
+    pub fn defaulted(object: &Value) -> Option<Self> {
+        let value = object.pointer("/spec/template")?.clone();
+        Some(Self { form: Form::Template, value })
     }
 
     /// From this to the other.
@@ -120,7 +145,7 @@ impl Runs {
 
     /// For reading, keys sorted.
     pub fn yaml(&self) -> String {
-        if self.value.is_null() { String::new() } else { serde_yaml_ng::to_string(&self.value).unwrap_or_default() }
+        if self.is_nothing() { String::new() } else { serde_yaml_ng::to_string(&self.value).unwrap_or_default() }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::proposal::{Runs, location, stated};
 use crate::request::Request;
 
 /// The lines about a request that fit on one line each, and the words that may take more.
-pub fn header(request: &Request, now: Timestamp) -> String {
+pub fn header(request: &Request, digest: Option<&str>, now: Timestamp) -> String {
     let ago = request.created().map(|created| format!(", {} ago", age(created, now))).unwrap_or_default();
     let place = match request {
         Request::Change(request) => format!(" in {}", request.metadata.namespace.as_deref().unwrap_or_default()),
@@ -36,6 +36,7 @@ pub fn header(request: &Request, now: Timestamp) -> String {
     if let Some(summary) = request.sign_offs() {
         lines.push(("Sign-offs", format!("{} of {}", summary.granted, summary.required)));
     }
+    lines.extend(digest.map(|digest| ("Digest", digest.to_owned())));
     facts(&lines)
 }
 
@@ -150,10 +151,22 @@ fn target_view(
     colours: bool,
 ) -> String {
     let note = |text: String| plain_lines(&text, "  ");
+    let wanted = target.digest.as_ref().map(ContentDigest::text);
+    // A guess, until it comes to the digest that would be signed.
+    let proposed = |runs: &Runs| {
+        let patch = stated(request.metadata.annotations.as_ref(), at)?;
+        runs.patched(&patch).filter(|would| wanted.is_some() && would.digest() == wanted)
+    };
     let object = match live {
         Live::Unknown(why) => return images(target, None) + &note(why.clone()),
         Live::Absent if target.action == Action::Remove => return note("It is not there any more.".to_owned()),
-        Live::Absent => return images(target, None) + &note("It does not exist yet and would be created.".to_owned()),
+        Live::Absent => {
+            let nothing = Runs::nothing();
+            let would = proposed(&nothing);
+            let would = would.map(|would| exchanged(&nothing, &would) + &diff("", &would.yaml(), colours));
+            let created = note("It does not exist yet and would be created.".to_owned());
+            return created + &would.unwrap_or_else(|| images(target, None));
+        }
         Live::There(object) => object,
     };
     let Some(location) = location(target.group(), &target.kind, &floor.rollout_resources) else {
@@ -165,23 +178,20 @@ fn target_view(
     if target.action == Action::Remove {
         return note(format!("It runs {}.", words(&runs)));
     }
-    let wanted = target.digest.as_ref().map(ContentDigest::text);
     if wanted.is_some() && runs.digest() == wanted {
         return note(format!("It runs like this already: {}.", words(&runs)));
     }
     let would = match &target.images {
         Some(images) => Some(runs.exchanged(images)),
-        None => stated(request.metadata.annotations.as_ref(), at)
-            .and_then(|patch| runs.patched(&patch))
-            .filter(|would| would.digest() == wanted),
+        None => proposed(&runs),
     };
     match would {
         Some(would) => {
             images(target, Some(&runs)) + &exchanged(&runs, &would) + &diff(&runs.yaml(), &would.yaml(), colours)
         }
         None => note(format!(
-            "It runs {} now, {}.\nThe template that would run is not known here: only its digest is. Compare it with the one of a manifest: \
-             kubectl foureyes request change -f FILE --dry-run",
+            "It runs {} now, {}.\nThe template that would run is not known here: only its digest is. Compare it with the \
+             one of a manifest: kubectl foureyes request change -f FILE --dry-run",
             words(&runs),
             runs.digest().unwrap_or_default()
         )),
@@ -292,7 +302,7 @@ mod tests {
             change(&json!({"spec": {"targets": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web",
             "action": "Apply", "images": {"web": "web:2"}}]}}));
         assert_eq!(shown(&request, &Live::There(deployment("web:1"))), DIFF);
-        assert_eq!(shown(&request, &Live::Absent), "  web → web:2\n  It does not exist yet and would be created.\n");
+        assert_eq!(shown(&request, &Live::Absent), "  It does not exist yet and would be created.\n  web → web:2\n");
     }
 
     #[test]
@@ -308,6 +318,14 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_created_is_shown_whole() {
+        let stated = annotation(&[Difference { target: 0, patch: Runs::nothing().difference(&runs("web:1")) }]);
+        let request = by_digest(&runs("web:1").digest().unwrap(), stated.as_ref());
+        let text = shown(&request, &Live::Absent);
+        assert!(text.contains("web web:1 (new)") && text.contains("\n  +  - image: web:1\n"), "{text}");
+    }
+
+    #[test]
     fn what_runs_already_is_said() {
         let request = by_digest(&runs("web:1").digest().unwrap(), None);
         assert_eq!(shown(&request, &Live::There(deployment("web:1"))), "  It runs like this already: web web:1.\n");
@@ -317,7 +335,7 @@ mod tests {
     fn words_of_others_do_not_reach_the_terminal_raw() {
         let request =
             boxed(change(&json!({"spec": {"title": "ok\u{1b}[2J", "description": "fine\nSign-offs: 2 of 2"}})));
-        let text = header(&request, "2026-11-20T10:05:00Z".parse().unwrap());
+        let text = header(&request, None, "2026-11-20T10:05:00Z".parse().unwrap());
         assert!(!text.contains('\u{1b}') && text.contains("\n  | Sign-offs: 2 of 2\n"), "{text}");
         assert!(text.contains("alice, 5m ago"), "{text}");
         let evil = deployment("web:1\u{1b}[31m");

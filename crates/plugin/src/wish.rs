@@ -32,6 +32,12 @@ pub struct Wish {
     pub difference: Option<json_patch::Patch>,
 }
 
+impl Wish {
+    fn digest(&self) -> Option<String> {
+        self.target.digest.as_ref().map(ContentDigest::text)
+    }
+}
+
 /// What one object came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wished {
@@ -231,12 +237,20 @@ pub async fn manifest(cluster: &Cluster, document: &Value, applying: &Applying, 
     let live = call("what runs could not be read", api.get_opt(&name)).await.ok().flatten();
     let live = live.and_then(|live| serde_json::to_value(live).ok());
     let runs = |object: &Value| Runs::of(location.as_ref()?, object);
-    let base = live.as_ref().and_then(runs);
+    let base = match &live {
+        Some(live) => runs(live),
+        None => runs(document).map(|_| Runs::nothing()),
+    };
     match tried {
         Tried::Refused(text) => {
             let last = live.as_ref().and_then(last_applied).as_ref().and_then(runs);
             let would = runs(document).zip(base.as_ref()).map(|(wanted, live)| live.overlaid(&wanted, last.as_ref()));
-            let wish = refused(&text, &kind, &name, base.as_ref().zip(would.as_ref()))?;
+            let mut wish = refused(&text, &kind, &name, base.as_ref().zip(would.as_ref()))?;
+            if let (None, Some(base), Some(would)) = (&wish.difference, &base, &would) {
+                let defaulted = dry_run::defaulted(cluster, &namespace, would).await;
+                let meant = defaulted.filter(|it| it.digest().is_some() && it.digest() == wish.digest());
+                wish.difference = meant.map(|would| base.difference(&would));
+            }
             Ok(Drafted { wished: Wished::For(Box::new(wish)), notes: Vec::new() })
         }
         Tried::Forbidden(why) => Err(Error::Cluster {

@@ -5,7 +5,7 @@ use foureyes_core::api::Says;
 use jiff::Timestamp;
 
 use crate::cluster::Cluster;
-use crate::commands::say::{Words, signed, still_open};
+use crate::commands::say::{Words, in_place, signed, still_open};
 use crate::error::{Error, Result};
 use crate::output::{self, Format};
 use crate::request::{Kind, Reference, Request, find};
@@ -52,8 +52,9 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Approve) -> Result<u8
     let me = cluster.me().await?;
     if is_own(&request, &me) {
         return Err(Error::Refused(format!(
-            "{} is your own request: a second person signs it off, with `kubectl foureyes approve {}`",
+            "{} is your own request: a second person signs it off, with `kubectl foureyes approve{} {}`",
             request.label(),
+            in_place(&request),
             request.label()
         )));
     }
@@ -87,8 +88,7 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Approve) -> Result<u8
 }
 
 async fn shown(cluster: &Cluster, request: &Request, digest: &str, colours: bool) -> String {
-    let mut text = view::header(request, Timestamp::now());
-    text.push_str(&output::facts(&[("Digest", digest.to_owned())]));
+    let mut text = view::header(request, Some(digest), Timestamp::now());
     text.push('\n');
     match request {
         Request::Change(change) => {

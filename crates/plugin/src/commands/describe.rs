@@ -53,7 +53,7 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Describe) -> Result<u
 }
 
 fn page(request: &Request, content: &str, timeline: &str, now: Timestamp) -> String {
-    let mut text = view::header(request, now);
+    let mut text = view::header(request, None, now);
     text.push('\n');
     text.push_str(content);
     text.push_str("\nTimeline:\n");
