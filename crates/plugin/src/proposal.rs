@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use foureyes_core::api::RolloutResource;
 use foureyes_core::domain::rollout::location::{Found, Location, locate};
+use foureyes_core::domain::rollout::object::object_digest;
 use foureyes_core::domain::rollout::template::Template;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -14,6 +15,20 @@ use serde_json::{Map, Value, json};
 pub const ANNOTATION: &str = "plugin.foureyes.dev/template-changes";
 /// Longer ones are left out.
 const MOST: usize = 64 * 1024;
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+/// Metadata that the API server sets.
+const UNCOVERED: [&str; 8] = [
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+];
+/// Where `kubectl apply` keeps what it was given last.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// What an object says that runs.
@@ -28,6 +43,8 @@ enum Form {
     Template,
     PodSpec,
     Reference,
+    /// Of what runs nothing, all of it.
+    Object,
 }
 
 /// How one target's template would differ.
@@ -54,6 +71,49 @@ impl Runs {
         Some(Self { form, value: value.clone() })
     }
 
+    /// An object of a kind that runs nothing, but for what `object/v1` does not cover: what is shown is what is signed.
+    pub fn whole(object: &Value) -> Self {
+        let mut value = object.clone();
+        let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("status");
+            fields.retain(|name, _| {
+                !is_namespace(version, kind) || ["apiVersion", "kind", "metadata"].contains(&&**name)
+            });
+        }
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.retain(|name, _| !UNCOVERED.contains(&name.as_str()));
+            metadata.retain(|name, _| !is_namespace(version, kind) || ["name", "labels"].contains(&name.as_str()));
+        }
+        if version.starts_with("admissionregistration.k8s.io/") {
+            let webhooks = value.get_mut("webhooks").and_then(Value::as_array_mut);
+            for config in webhooks.into_iter().flatten().filter_map(|webhook| webhook.get_mut("clientConfig")) {
+                config.as_object_mut().map(|config| config.remove("caBundle"));
+            }
+        }
+        Self { form: Form::Object, value }
+    }
+
+    /// With the annotation in which `kubectl apply` keeps a manifest.
+    #[must_use]
+    pub fn with_last_applied(mut self, manifest: &Value) -> Self {
+        let mut kept = manifest.clone();
+        let annotations = |object: &mut Value| -> Option<Value> {
+            let metadata = object.get_mut("metadata")?.as_object_mut()?;
+            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+            annotations.as_object_mut()?.remove(LAST_APPLIED);
+            Some(annotations.clone())
+        };
+        annotations(&mut kept);
+        let text = |field: &str| manifest.get(field).and_then(Value::as_str).unwrap_or_default();
+        let covered = self.form == Form::Object && !is_namespace(text("apiVersion"), text("kind"));
+        if covered && annotations(&mut self.value).is_some() {
+            self.value["metadata"]["annotations"][LAST_APPLIED] = json!(format!("{kept}\n"));
+        }
+        self
+    }
+
     /// Nothing yet: what would be created is compared with it.
     pub const fn nothing() -> Self {
         Self { form: Form::Template, value: Value::Null }
@@ -63,12 +123,13 @@ impl Runs {
         self.value.is_null()
     }
 
-    /// `template/v1:sha256:…`, by the guard's own rules.
+    /// `template/v1:sha256:…` or `object/v1:sha256:…`, by the guard's own rules.
     pub fn digest(&self) -> Option<String> {
         let (group, kind, spec) = match self.form {
             Form::Template => ("apps", "Deployment", json!({"template": self.value})),
             Form::Reference => ("argoproj.io", "Rollout", json!({"workloadRef": self.value})),
             Form::PodSpec => ("", "Pod", self.value.clone()),
+            Form::Object => return object_digest(&self.value).ok(),
         };
         Template::of_value(&locate(group, kind, &[])?, &spec).ok()?.digest().ok()
     }
@@ -136,10 +197,17 @@ impl Runs {
         json_patch::diff(&self.value, &other.value)
     }
 
-    /// The other way round; `None` where it does not fit.
+    /// The other way round, without what no digest covers; `None` where it does not fit.
     pub fn patched(&self, patch: &json_patch::Patch) -> Option<Self> {
         let mut other = self.clone();
         json_patch::patch(&mut other.value, patch).ok()?;
+        if other.form == Form::Object {
+            return Some(Self::whole(&other.value));
+        }
+        // No digest covers a restart, so nothing is shown of one.
+        if let Some(annotations) = other.value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.remove(RESTARTED_AT);
+        }
         Some(other)
     }
 
@@ -147,6 +215,11 @@ impl Runs {
     pub fn yaml(&self) -> String {
         if self.is_nothing() { String::new() } else { serde_yaml_ng::to_string(&self.value).unwrap_or_default() }
     }
+}
+
+/// Of a Namespace only what scopes protection is signed.
+fn is_namespace(version: &str, kind: &str) -> bool {
+    (version, kind) == ("v1", "Namespace")
 }
 
 /// The annotation for a request, unless there is nothing to say or too much.
@@ -263,6 +336,37 @@ mod tests {
             {"name": "proxy", "image": "proxy:1"}]);
         assert_eq!(would.value["spec"]["containers"], expected);
         assert_eq!(would.value["spec"]["restartPolicy"], "Always");
+    }
+
+    #[test]
+    fn a_policy_is_guessed_as_kubectl_would_apply_it() {
+        let live = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": "default",
+            "uid": "u", "generation": 1, "managedFields": []}, "spec": {"enforcement": {"rollouts": "Deny"}}, "status": {"x": 1}});
+        let manifest = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy",
+            "metadata": {"name": "default"}, "spec": {"enforcement": {"rollouts": "Warn"}}});
+        let would = Runs::whole(&live).overlaid(&Runs::whole(&manifest), None).with_last_applied(&manifest);
+        let text = "{\"apiVersion\":\"foureyes.dev/v1alpha1\",\"kind\":\"SafetyPolicy\",\"metadata\":{\"annotations\":{},\"name\":\"default\"},\"spec\":{\"enforcement\":{\"rollouts\":\"Warn\"}}}\n";
+        let stored = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": "default",
+            "uid": "u", "generation": 2, "annotations": {LAST_APPLIED: text}}, "spec": {"enforcement": {"rollouts": "Warn"}}});
+        assert_eq!(would.digest().unwrap(), object_digest(&stored).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_shown_that_no_digest_covers() {
+        let patch: json_patch::Patch = serde_json::from_value(json!([
+            {"op": "add", "path": "/metadata/annotations", "value": {"a": "approved by all"}},
+            {"op": "add", "path": "/metadata/uid", "value": "x"},
+            {"op": "add", "path": "/status", "value": {}},
+            {"op": "add", "path": "/metadata/labels/team", "value": "shop"}]))
+        .unwrap();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"a": "b"}, "uid": "u"}});
+        let would = Runs::whole(&namespace).patched(&patch).unwrap();
+        let expected = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"a": "b", "team": "shop"}}});
+        assert_eq!(would.value, expected);
+        let patch: json_patch::Patch = serde_json::from_value(json!([
+            {"op": "add", "path": "/metadata/annotations", "value": {RESTARTED_AT: "approved by all"}}]))
+        .unwrap();
+        assert_eq!(live().patched(&patch).unwrap().value["metadata"]["annotations"], json!({}));
     }
 
     #[test]

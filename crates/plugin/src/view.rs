@@ -170,7 +170,11 @@ fn target_view(
         Live::There(object) => object,
     };
     let Some(location) = location(target.group(), &target.kind, &floor.rollout_resources) else {
-        return note(object_note(target, object));
+        let runs = Runs::whole(object);
+        return match proposed(&runs).filter(|would| *would != runs) {
+            Some(would) => diff(&runs.yaml(), &would.yaml(), colours),
+            None => note(object_note(target, object)),
+        };
     };
     let Some(runs) = Runs::of(&location, object) else {
         return note("What it runs now could not be read.".to_owned());
@@ -240,7 +244,7 @@ fn exchanged(runs: &Runs, would: &Runs) -> String {
 /// How two texts differ, a few lines around each difference.
 fn diff(old: &str, new: &str, colours: bool) -> String {
     let diff = TextDiff::from_lines(old, new);
-    let mut text = String::from("  --- runs now\n  +++ would run\n");
+    let mut text = String::from("  --- now\n  +++ then\n");
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         text.push_str(&lines([hunk.header().to_string()], "  "));
         for change in hunk.iter_changes() {
@@ -286,8 +290,8 @@ mod tests {
     }
 
     const DIFF: &str = "  web web:1 → web:2
-  --- runs now
-  +++ would run
+  --- now
+  +++ then
   @@ -1,4 +1,4 @@
    spec:
      containers:

@@ -16,7 +16,7 @@ use crate::dry_run::{self, Applying, images_patch};
 use crate::error::{Error, Result};
 use crate::kinds::{self, Known, Named};
 use crate::output::plain;
-use crate::proposal::{ANNOTATION, Difference, Runs, annotation, location};
+use crate::proposal::{ANNOTATION, Difference, LAST_APPLIED, Runs, annotation, location};
 use crate::refusal;
 
 /// One object that somebody wants otherwise.
@@ -236,7 +236,10 @@ pub async fn manifest(cluster: &Cluster, document: &Value, applying: &Applying, 
     // Only to show the difference: whoever may not read it asks all the same.
     let live = call("what runs could not be read", api.get_opt(&name)).await.ok().flatten();
     let live = live.and_then(|live| serde_json::to_value(live).ok());
-    let runs = |object: &Value| Runs::of(location.as_ref()?, object);
+    let runs = |object: &Value| match &location {
+        Some(location) => Runs::of(location, object),
+        None => is_shown(&known.resource.group, &kind).then(|| Runs::whole(object)),
+    };
     let base = match &live {
         Some(live) => runs(live),
         None => runs(document).map(|_| Runs::nothing()),
@@ -245,6 +248,7 @@ pub async fn manifest(cluster: &Cluster, document: &Value, applying: &Applying, 
         Tried::Refused(text) => {
             let last = live.as_ref().and_then(last_applied).as_ref().and_then(runs);
             let would = runs(document).zip(base.as_ref()).map(|(wanted, live)| live.overlaid(&wanted, last.as_ref()));
+            let would = if applying.server_side { would } else { would.map(|would| would.with_last_applied(document)) };
             let mut wish = refused(&text, &kind, &name, base.as_ref().zip(would.as_ref()))?;
             if let (None, Some(base), Some(would)) = (&wish.difference, &base, &would) {
                 let defaulted = dry_run::defaulted(cluster, &namespace, would).await;
@@ -270,9 +274,16 @@ pub async fn manifest(cluster: &Cluster, document: &Value, applying: &Applying, 
     }
 }
 
+/// Whether a request may say how such an object would differ. What is in a Secret, or who knows where else, is for those
+/// alone who may read it.
+fn is_shown(group: &str, kind: &str) -> bool {
+    let groups = ["foureyes.dev", "admissionregistration.k8s.io", "apiextensions.k8s.io"];
+    groups.contains(&group) || (group, kind) == ("", "Namespace")
+}
+
 fn last_applied(object: &Value) -> Option<Value> {
     let annotations = object.pointer("/metadata/annotations")?;
-    serde_json::from_str(annotations.get("kubectl.kubernetes.io/last-applied-configuration")?.as_str()?).ok()
+    serde_json::from_str(annotations.get(LAST_APPLIED)?.as_str()?).ok()
 }
 
 /// The wish in a refusal; `guess` is what runs and what might be meant, believed if it comes to the refusal's digest.
@@ -456,6 +467,12 @@ pub(crate) mod tests {
         // A guess that comes to another digest than the server's is worth nothing.
         let wish = refused(&refusal_of("web"), "Deployment", "web", Some((&runs("web:1"), &runs("web:3")))).unwrap();
         assert!(wish.difference.is_none());
+    }
+
+    #[test]
+    fn no_secret_is_put_into_a_request() {
+        assert!(is_shown("foureyes.dev", "SafetyPolicy") && is_shown("", "Namespace"));
+        assert!(!is_shown("", "Secret") && !is_shown("", "ConfigMap") && !is_shown("example.org", "Token"));
     }
 
     #[test]
