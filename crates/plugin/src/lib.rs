@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod commands;
 pub mod dry_run;
 pub mod error;
+pub mod joined;
 pub mod kinds;
 pub mod output;
 pub mod proposal;

@@ -12,6 +12,7 @@ use kube::Api;
 
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::joined::joined;
 use crate::kinds::Named;
 use crate::output::{self, Format};
 use crate::wish::{self, Drafted, Wish, Wished};
@@ -237,7 +238,7 @@ fn requests(wishes: Vec<Wish>, words: &Words, with_differences: bool) -> Result<
 }
 
 fn request(home: String, wishes: Vec<Wish>, words: &Words, with_differences: bool) -> ChangeRequest {
-    let mut request = wish::joined(home, wishes, with_differences);
+    let mut request = joined(home, wishes, with_differences);
     if let Some(name) = &words.name {
         request.metadata.generate_name = None;
         request.metadata.name = Some(name.clone());
