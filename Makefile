@@ -28,6 +28,7 @@ lint: ## formatting, clippy, licences and advisories
 
 generate: ## write CRDs, RBAC, webhook rules and reference pages anew
 	$(CARGO) run --quiet --example generate
+	$(CARGO) run --quiet --package foureyes-plugin --example reference
 
 bench: ## measure the guard: reviews per second, latency, memory
 	$(CARGO) bench --package foureyes-bench

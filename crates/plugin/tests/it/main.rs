@@ -1,0 +1,9 @@
+//! The binary as people run it, against an API server that answers what it is told to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod reference;
+mod requesting;
+mod server;
+mod signing;
+mod waiting;
