@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::controlplane::User;
 use crate::error::Result;
 use crate::kubeconfig::{self, Credential};
+use crate::kubectl;
 
 const PEOPLE: &str = include_str!("../assets/people.yaml");
 const EDIT: &str = include_str!("../assets/edit.yaml");
@@ -28,8 +29,17 @@ const fn person(name: &'static str, group: Option<&'static str>) -> User {
 /// Gives them their rights.
 pub fn bind(cluster: &Cluster) -> Result<()> {
     cluster.apply(PEOPLE)?;
+    cluster.apply(&responder(cluster, "dave")?)?;
     let token = cluster.token(ARGOCD, ARGOCD)?;
     write_token(cluster, &cluster.layout().person(ARGOCD), ARGOCD, token)
+}
+
+/// What lets one of them break glass, as foureyes itself prints it.
+fn responder(cluster: &Cluster, person: &str) -> Result<String> {
+    let program = &cluster.binaries().foureyes;
+    let mut command = std::process::Command::new(program);
+    command.args(["responder", person]);
+    kubectl::run(command, None)?.success(&format!("foureyes responder {person}"))
 }
 
 /// Lets them edit in a namespace.
