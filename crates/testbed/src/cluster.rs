@@ -293,7 +293,11 @@ fn supervise(binaries: &Binaries, dir: &Path, detached: bool) -> Result<Child> {
 /// Links to every program, so that one folder in PATH has them all.
 fn link(bin: &Path, programs: &Programs, binaries: &Binaries) -> Result<()> {
     fs::create_dir_all(bin).at("making", bin)?;
-    let own = [("foureyes", binaries.foureyes.clone()), ("foureyes-testbed", binaries.testbed.clone())];
+    let own = [
+        ("foureyes", binaries.foureyes.clone()),
+        ("foureyes-testbed", binaries.testbed.clone()),
+        ("kubectl-foureyes", binaries.testbed.with_file_name("kubectl-foureyes")),
+    ];
     for (name, path) in programs.all().chain(own) {
         let link = bin.join(name);
         symlink(&path, &link).at("linking", &link)?;

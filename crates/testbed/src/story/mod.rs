@@ -99,21 +99,36 @@ fn a_rollout(stage: &Stage) -> Result<()> {
     tell("argocd rolls out a new version. Nobody has asked for it, so what would run is shown, and not run.");
     let set_image = "kubectl -n shop set image deployment/web web=shop.example/web:1.5.0";
     let exchanged = "web shop.example/web:1.4.2 → shop.example/web:1.5.0";
-    let refusal = stage.types("argocd", set_image, Ends::Refused(&[DENIED, "RolloutNotRequested", exchanged]))?;
-
-    tell("What runs by itself goes on: restarts and more replicas are nobody's business.");
-    stage.types("alice", "kubectl -n shop rollout restart deployment/web", Ends::Well(&["restarted"]))?;
-    stage.types("alice", "kubectl -n shop scale deployment/web --replicas=3", Ends::Well(&["scaled"]))?;
+    stage.types(
+        "argocd",
+        set_image,
+        Ends::Refused(&[DENIED, "RolloutNotRequested", exchanged, "kubectl create -f -"]),
+    )?;
 
     tell(
-        "alice asks for it with the line that the refusal showed. bob looks at what would run, and signs exactly that off.",
+        "What runs by itself goes on: restarts and more replicas, by people or by an autoscaler, are nobody's business.",
     );
-    let created = stage.types("alice", pasteable(&refusal)?, Ends::Well(&["created"]))?;
-    let change = created.split_whitespace().next().unwrap_or_default().to_owned();
-    let look = format!("kubectl -n shop get {change} -o jsonpath='{{.spec.targets}}{{\"\\n\"}}'");
-    stage.types("bob", &look, Ends::Well(&["template/v1"]))?;
-    let sign_off = of_change(stage.cluster, &change, "{.status.signOffCommand}", |line| !line.is_empty())?;
-    stage.types("bob", &sign_off, Ends::Well(&["created"]))?;
+    stage.types("alice", "kubectl -n shop rollout restart deployment/web", Ends::Well(&["restarted"]))?;
+    stage.types("alice", "kubectl -n shop scale deployment/web --replicas=3", Ends::Well(&["scaled"]))?;
+    let autoscale = "kubectl -n shop autoscale deployment/web --min=4 --max=6 --cpu=80%";
+    stage.types("alice", autoscale, Ends::Well(&["autoscaled"]))?;
+    wait_until("the autoscaler to act", RELEASE, || {
+        let replicas = ["-n", "shop", "get", "deployment", "web", "-o=jsonpath={.spec.replicas}"];
+        stage.cluster.kubectl("alice", &replicas).is_ok_and(|output| output.stdout == "4")
+    })?;
+    stage.types("alice", "kubectl -n shop get deployment/web", Ends::Well(&["4"]))?;
+
+    tell(
+        "alice could paste that line. The plugin says the same shorter, and shows bob the difference before he signs.",
+    );
+    let ask = "kubectl foureyes request change deployment/web -n shop --image web=shop.example/web:1.5.0 --title 'shop 1.5' --ticket SHOP-17";
+    let created = stage.types("alice", ask, Ends::Well(&["created"]))?;
+    let change = created.lines().find(|line| line.ends_with(" created"));
+    let change = change.and_then(|line| line.split_whitespace().next()).unwrap_or_default().to_owned();
+    let name = change.rsplit('/').next().unwrap_or_default();
+    let approve = format!("kubectl foureyes approve -n shop {name} --yes");
+    stage.types("alice", &approve, Ends::Refused(&["your own request"]))?;
+    stage.types("bob", &approve, Ends::Well(&["+  - image: shop.example/web:1.5.0", "approved"]))?;
     of_change(stage.cluster, &change, "{.status.phase}", |phase| phase == "Approved")?;
 
     tell("argocd tries again, as it always does.");
@@ -149,13 +164,28 @@ fn without_webhooks(stage: &Stage) -> Result<()> {
         webhook.stop()?;
     }
     let delete = "kubectl -n shop delete pvc data-db-0";
-    let refused = stage.types("eve", delete, Ends::Refused(&["failed calling webhook"]));
+    let played = meanwhile(stage, delete);
     for webhook in &webhooks {
         webhook.start_ready()?;
     }
-    refused?;
-    tell("They run again.");
+    played?;
+    tell("They run again. What dave has rolled out waits for people who look at it afterwards.");
     stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested"]))?;
+    wait_until("the change that dave's rollout opens", RELEASE, || {
+        let changes = stage.cluster.kubectl("alice", &["-n", "shop", "get", "changerequests"]);
+        changes.is_ok_and(|output| output.stdout.contains("Unauthorized"))
+    })?;
+    stage.types("alice", "kubectl -n shop get changerequests", Ends::Well(&["Unauthorized"]))?;
+    Ok(())
+}
+
+fn meanwhile(stage: &Stage, delete: &str) -> Result<()> {
+    stage.types("eve", delete, Ends::Refused(&["failed calling webhook"]))?;
+    tell("An incident can't wait for that. dave is a responder: he breaks glass, under his own name.");
+    let fix = "kubectl -n shop set image deployment/web web=shop.example/web:1.4.3";
+    stage.types("eve", fix, Ends::Refused(&["failed calling webhook"]))?;
+    let by_dave = format!("{fix} --as=dave --as-group=foureyes:breakglass");
+    stage.types("dave", &by_dave, Ends::Well(&["image updated"]))?;
     Ok(())
 }
 
