@@ -100,8 +100,8 @@ const ASK_FOR_CHANGES: Rule = Rule {
     group: GROUP,
     resources: &["changerequests"],
     names: &[],
-    verbs: &["create", "delete"],
-    why: "to ask for a change, and to withdraw one's own; the guard refuses others'",
+    verbs: &["create", "update", "patch", "delete"],
+    why: "to ask for a change, to label it as tools do (its spec never changes), and to withdraw one's own; the guard refuses others'",
 };
 const READ_APPS: Rule = Rule {
     group: "apps",

@@ -141,7 +141,18 @@ fn stopped(
     if !judgement.suffices() && now > standing.approval_deadline {
         return stop(ChangePhase::Expired, ConditionReason::Expired, "it was not signed off in time".to_owned());
     }
+    if !judgement.suffices() && has_gone(observed) {
+        let note = "what it was opened for runs no more".to_owned();
+        return stop(ChangePhase::RolledBack, ConditionReason::RolledBack, note);
+    }
     None
+}
+
+/// What ran on nobody's word runs no more, and there is nothing left to adopt. Its review is still owed.
+fn has_gone(observed: &Observed<'_>) -> bool {
+    let spec = &observed.evidence.request.spec;
+    let mut targets = spec.targets.iter().zip(observed.targets);
+    spec.change_type == ChangeType::Unauthorized && targets.all(|(target, live)| !arrived(target, live.as_ref()))
 }
 
 /// Until when it may be used, as the status last said or as it follows now.

@@ -226,6 +226,11 @@ fn an_emergency_leaves_a_bill_once_it_was_used() {
     let plan = decided(&unauthorized, &runs(2), 1);
     assert_eq!((phase(&plan), owed(&plan)), (ChangePhase::Pending, true));
     assert_eq!(plan.status.sign_offs.unwrap().text, "0/2");
+    // Rolled back, or gone, there is nothing to adopt; the bill stays.
+    for now in [runs(1), vec![None]] {
+        let plan = decided(&unauthorized, &now, 1);
+        assert_eq!((phase(&plan), owed(&plan)), (ChangePhase::RolledBack, true));
+    }
     let adopted = unauthorized.approved_by(&named("bob"), 2).approved_by(&named("carol"), 3);
     assert_eq!(phase(&decided(&adopted, &runs(2), 4)), ChangePhase::Succeeded);
 }
