@@ -8,6 +8,7 @@ mod certificates;
 mod cluster;
 mod deletions;
 mod exempt;
+mod helm;
 mod identity;
 mod keys;
 mod leftovers;
