@@ -15,6 +15,7 @@ mod leftovers;
 mod records;
 mod rollouts;
 mod scope;
+mod sidecars;
 mod sign_offs;
 mod spellings;
 mod support;
