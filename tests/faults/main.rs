@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod by_itself;
 mod dead_webhook;
 mod first_start;
 mod forged_reviews;

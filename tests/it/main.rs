@@ -3,17 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod by_itself;
 mod cascade;
 mod certificates;
 mod cluster;
 mod deletions;
 mod exempt;
+mod helm;
 mod identity;
 mod keys;
 mod leftovers;
 mod records;
 mod rollouts;
 mod scope;
+mod sidecars;
 mod sign_offs;
 mod spellings;
 mod support;
