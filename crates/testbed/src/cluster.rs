@@ -185,6 +185,14 @@ impl Cluster {
         Ok(token.success(&format!("kubectl {}", args.join(" ")))?.trim().to_owned())
     }
 
+    /// A kubeconfig that holds the token of one ServiceAccount and nothing else, for a program that runs beside the
+    /// cluster; its path.
+    pub fn account_kubeconfig(&self, namespace: &str, account: &str) -> Result<PathBuf> {
+        let path = self.layout.program(account);
+        people::write_token(self, &path, account, self.token(namespace, account)?)?;
+        Ok(path)
+    }
+
     /// A new namespace whose name begins with `prefix`, where people may edit, ready for pods; its name.
     pub fn namespace(&self, prefix: &str, environment: Environment) -> Result<String> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);

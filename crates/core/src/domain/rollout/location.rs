@@ -15,6 +15,7 @@ pub struct Location {
     path: Vec<String>,
     /// The field of the spec that may stand in its place and name another workload, which is governed itself.
     or_reference: Option<&'static str>,
+    typed: bool,
 }
 
 /// What was found at a location.
@@ -56,14 +57,20 @@ pub fn is_built_in(group: &str, kind: &str) -> bool {
 pub fn locate(group: &str, kind: &str, more: &[RolloutResource]) -> Option<Location> {
     if let Some(path) = built_in(group, kind) {
         let or_reference = (group == "argoproj.io").then_some("workloadRef");
-        return Some(Location { path: path.iter().map(|field| (*field).to_owned()).collect(), or_reference });
+        let path = path.iter().map(|field| (*field).to_owned()).collect();
+        return Some(Location { path, or_reference, typed: or_reference.is_none() });
     }
     let resource = more.iter().find(|resource| resource.group == group && resource.kind == kind)?;
     let path = resource.template.strip_prefix(".spec.")?.split('.').map(str::to_owned).collect();
-    Some(Location { path, or_reference: None })
+    Some(Location { path, or_reference: None, typed: false })
 }
 
 impl Location {
+    /// Whether the API server itself spells what this kind keeps; what it does not, others spell in several ways.
+    pub const fn is_typed(&self) -> bool {
+        self.typed
+    }
+
     /// The piece of a spec's JSON that says what runs, without reading the rest of it.
     pub fn slice<'a>(&self, spec: &'a str) -> Option<Found<&'a str>> {
         let field = |text: &'a str, name: &str| -> Option<&'a str> {

@@ -10,4 +10,5 @@ pub mod progress;
 pub mod record;
 pub mod regime;
 pub mod release;
+pub mod spelling;
 pub mod template;

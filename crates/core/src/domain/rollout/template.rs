@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::location::{Found, Location};
+use super::spelling;
 use crate::digest::{DigestError, Encoding, digest, hex, refuse_inexact};
 
 /// Written by `kubectl rollout restart`: restarts what is there, and rolls out nothing new.
@@ -40,7 +41,7 @@ impl Template {
     /// Reads the template out of the JSON of a workload's `spec`.
     pub fn of_json(location: &Location, spec: &str) -> Result<Self, TemplateError> {
         match location.slice(spec).ok_or(TemplateError::Missing)? {
-            Found::Template(text) => Self::normal(serde_json::from_str(text)?),
+            Found::Template(text) => Self::kept(location, serde_json::from_str(text)?),
             Found::PodSpec(text) => Self::of_pod_spec(serde_json::from_str(text)?),
             Found::Reference(text) => Self::of_reference(serde_json::from_str(text)?),
         }
@@ -49,10 +50,18 @@ impl Template {
     /// The same from a `spec` that was read already.
     pub fn of_value(location: &Location, spec: &Value) -> Result<Self, TemplateError> {
         match location.value(spec).ok_or(TemplateError::Missing)? {
-            Found::Template(value) => Self::normal(value.clone()),
+            Found::Template(value) => Self::kept(location, value.clone()),
             Found::PodSpec(value) => Self::of_pod_spec(value.clone()),
             Found::Reference(value) => Self::of_reference(value.clone()),
         }
+    }
+
+    fn kept(location: &Location, mut template: Value) -> Result<Self, TemplateError> {
+        if !location.is_typed() {
+            drop_null_timestamps(&mut template);
+            spelling::settle(&mut template);
+        }
+        Self::normal(template)
     }
 
     fn of_pod_spec(spec: Value) -> Result<Self, TemplateError> {
