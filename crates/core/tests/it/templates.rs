@@ -184,6 +184,7 @@ fn images_are_named_by_container_in_every_list_and_none_hides_another() {
 #[case("apps", "StatefulSet", json!({"serviceName": "db", "template": rich()}))]
 #[case("apps", "DaemonSet", json!({"template": rich()}))]
 #[case("apps", "ReplicaSet", json!({"template": rich()}))]
+#[case("", "ReplicationController", json!({"template": rich()}))]
 #[case("batch", "CronJob", json!({"schedule": "* * * * *", "jobTemplate": {"spec": {"completions": 2, "template": rich()}}}))]
 #[case("argoproj.io", "Rollout", json!({"strategy": {"canary": {}}, "template": rich()}))]
 #[case("example.org", "Service", json!({"a": {"b": rich()}}))]
