@@ -447,6 +447,16 @@ fn a_refusal_shows_what_would_run_and_the_line_that_asks_for_it() {
 }
 
 #[test]
+fn a_refusal_is_short_whatever_is_refused() {
+    let mut many = version(2);
+    let container = |n: usize| json!({"name": format!("c{n}"), "image": format!("é{}:{n}", "x".repeat(400))});
+    many["spec"]["containers"] = (0..2000).map(container).collect();
+    let refusal = Rollout::of(None).created(&many, &named("eve"), 1).unwrap_err();
+    assert!(refusal.to_string().len() < 10_000, "{}", refusal.to_string().len());
+    assert!(refusal.details[0].contains("… (template/v1:sha256:"), "{}", refusal.details[0]);
+}
+
+#[test]
 fn the_line_for_a_removal_covers_the_removal() {
     let refusal = Rollout::of(None).removed(&named("eve"), 1).unwrap_err();
     let command = refusal.next.unwrap().command;
