@@ -72,10 +72,11 @@ impl Recorded {
 }
 
 /// Other kinds that the controller may read, by group, kind and plural. What else a change names may be readable or not.
-const READABLE: [(&str, &str, &str); 6] = [
+const READABLE: [(&str, &str, &str); 7] = [
     ("", "Namespace", "namespaces"),
     ("foureyes.dev", "SafetyPolicy", "safetypolicies"),
     ("apps", "ReplicaSet", "replicasets"),
+    ("", "ReplicationController", "replicationcontrollers"),
     ("", "Pod", "pods"),
     ("", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("", "PersistentVolume", "persistentvolumes"),

@@ -104,6 +104,12 @@ fn no_other_image_comes_in_below_the_template() {
     let debug = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "example/shell:1"}]}});
     let by = ["patch", "pod", &pod, "--subresource=ephemeralcontainers", "--type=strategic", "-p", &debug.to_string()];
     denied(NEW, &me("admin").kubectl(&[&["-n", &namespace], &by[..]].concat()));
+    let template =
+        json!({"metadata": {"labels": {"app": "rc"}}, "spec": {"containers": [{"name": "web", "image": "rc:1"}]}});
+    let mut controller = json!({"apiVersion": "v1", "kind": "ReplicationController", "spec": {"template": template}});
+    controller["metadata"] = json!({"namespace": namespace, "name": "rc"});
+    went(&eve.create(&controller, &[]));
+    denied(NEW, &at(&["patch", "replicationcontroller", "rc", "--type=strategic", "-p", &image(2).to_string()]));
     let label = json!({"metadata": {"labels": {"team": "a"}}}).to_string();
     for object in [format!("pod/{pod}"), format!("replicaset/{set}")] {
         went(&at(&["patch", &object, "--type=merge", "-p", &label]));

@@ -152,6 +152,22 @@ async fn a_pod_gets_no_other_image_and_no_further_container_alone() {
     }
 }
 
+/// The older kind of replica set, which people still write by hand.
+#[tokio::test]
+async fn a_replication_controller_keeps_its_template() {
+    let of = |image: &str| workload("", "v1", "ReplicationController", &in_template(&template(image)));
+    let mut scaled = of(ONE);
+    scaled["spec"]["replicas"] = json!(0);
+    let changed = updated("replicationcontrollers", &of(ONE), &of(TWO));
+    assert_eq!(verdict(synced(), &updated("replicationcontrollers", &of(ONE), &scaled)).await, allowed("Unchanged"));
+    assert_eq!(verdict(synced(), &changed).await, refused("RolloutNotRequested"));
+    let mut target = by_digest(&template(TWO));
+    target["apiVersion"] = json!("v1");
+    target["kind"] = json!("ReplicationController");
+    let story = Story::of("Normal", &[target]).approved();
+    assert_eq!(judge(&build(story.index(synced()), &story.api()), &changed).await, allowed("Confirmed"));
+}
+
 fn replica_set(image: &str, owner: Option<&str>) -> Value {
     let mut template = template(image);
     template["metadata"]["labels"]["pod-template-hash"] = json!("abc");

@@ -130,7 +130,12 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
             Box::pin(definitions::deleted(scene)).await
         }
         ("", "pods", "" | "ephemeralcontainers", Operation::Update) => Box::pin(workloads::pod_updated(scene)).await,
-        ("apps", "replicasets", "", Operation::Update) => Box::pin(workloads::replica_set_updated(scene)).await,
+        ("apps", "replicasets", "", Operation::Update) => {
+            Box::pin(workloads::replica_set_updated(scene, ("apps", "ReplicaSet"))).await
+        }
+        ("", "replicationcontrollers", "", Operation::Update) => {
+            Box::pin(workloads::replica_set_updated(scene, ("", "ReplicationController"))).await
+        }
         (_, _, "", Operation::Create | Operation::Update) if workloads::is_one(scene) => {
             Box::pin(workloads::written(scene)).await
         }

@@ -55,8 +55,8 @@ impl Templates {
 /// Whether a review is about a kind that contains a pod template, or may contain one.
 pub fn is_one(scene: &Scene<'_>) -> bool {
     let (group, kind) = (&*scene.request.resource.group, &*scene.request.kind.kind);
-    // Pods and ReplicaSets come by themselves from what was judged; only their changes are.
-    let follows = matches!((group, kind), ("", "Pod") | ("apps", "ReplicaSet"));
+    // These come by themselves from what was judged; only their changes are.
+    let follows = matches!((group, kind), ("", "Pod" | "ReplicationController") | ("apps", "ReplicaSet"));
     !follows && (is_built_in(group, kind) || location(scene).is_some() || FURTHER_GROUPS.contains(&group))
 }
 
@@ -102,10 +102,10 @@ pub async fn pod_updated(scene: &Scene<'_>) -> Verdict {
     judged(scene, &subject, Doing::Rollout, || templates(&location, old, new)).await
 }
 
-/// The template of a replica set changes: judged as its workload, by whose record it may run.
-pub async fn replica_set_updated(scene: &Scene<'_>) -> Verdict {
+/// The template of a replica set or replication controller changes: judged as its workload, by whose record it may run.
+pub async fn replica_set_updated(scene: &Scene<'_>, (group, kind): (&str, &str)) -> Verdict {
     let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
-    let Some(location) = locate("apps", "ReplicaSet", &[]) else { return Ok(without_template().into()) };
+    let Some(location) = locate(group, kind, &[]) else { return Ok(without_template().into()) };
     if let Some(proof) = same_bytes(&location, old, new) {
         return Ok(proof.into());
     }

@@ -29,7 +29,7 @@ const UNWATCHED: Duration = Duration::from_secs(30);
 pub async fn apply(context: &Shared, looked: Looked) -> Result<Next, ReconcileError> {
     let (request, plan) = (&looked.facts.request, &looked.plan);
     if request.status.as_ref() != Some(&plan.status) {
-        for workload in looked.facts.identities.iter().flatten() {
+        for workload in looked.facts.identities.iter().flatten().filter(|_| has_a_word(request, plan)) {
             Box::pin(rollout_records::look(context, workload, Some(&looked))).await?;
         }
         tell(context, request, plan).await;
@@ -38,6 +38,13 @@ pub async fn apply(context: &Shared, looked: Looked) -> Result<Next, ReconcileEr
     let ended = plan.status.phase.unwrap_or_default().is_ended();
     let watched = looked.facts.identities.iter().flatten().all(is_watched);
     Ok(if ended { Next::Wait } else { Next::After(pause(plan, watched, context.clock.now())) })
+}
+
+/// One that waits for people as it did before has no word in any record. A look at a record reads every open change of its
+/// workload: hundreds of wishes for one workload would be read by each of them, and keep an approved one waiting.
+fn has_a_word(request: &ChangeRequest, plan: &Plan) -> bool {
+    let before = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    plan.promises || (before, plan.status.phase.unwrap_or_default()) != (ChangePhase::Pending, ChangePhase::Pending)
 }
 
 fn is_watched(object: &foureyes_core::api::WorkloadIdentity) -> bool {

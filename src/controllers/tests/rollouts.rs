@@ -238,6 +238,20 @@ async fn a_change_that_the_watch_has_not_told_of_yet_is_no_drift() {
     assert_eq!(names(&fake, CHANGES), ["change"]);
 }
 
+/// Hundreds of wishes for one workload would else each read all the others.
+#[tokio::test]
+async fn a_change_that_waits_for_people_has_no_word_in_a_record() {
+    let (fake, context) = installed().await;
+    asks(&fake, &by_digest(2));
+    fake.state().faults.push((Method::GET, "rolloutrecords", Fault::Refuse(500)));
+    decides(&context, "change").await.unwrap();
+    assert_eq!((change(&fake, "/status/phase"), fake.state().faults.len()), ("Pending".to_owned(), 1));
+    says_of_change(&fake, "bob", Says::Approve, "change");
+    assert!(decides(&context, "change").await.is_err());
+    decides(&context, "change").await.unwrap();
+    assert_eq!(entries(&fake)[0], "Change NotSeen");
+}
+
 #[tokio::test]
 async fn what_was_withdrawn_or_taken_back_is_no_excuse() {
     let approved = async || {

@@ -153,7 +153,7 @@ pub const ROLES: &[Role] = &[
             Rule { why: RECORDS, ..READ_ARGO },
             Rule {
                 group: "",
-                resources: &["pods"],
+                resources: &["pods", "replicationcontrollers"],
                 names: &[],
                 verbs: &["get", "list"],
                 why: "to put on record which digest a tag turned out to be, and to see what became of a change",

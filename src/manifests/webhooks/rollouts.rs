@@ -64,8 +64,8 @@ pub fn entries() -> Vec<Entry> {
         rollout("further-removals", &FURTHER_GROUPS, FURTHER, &["DELETE"], not_collected),
         rollout(
             "replica-sets",
-            &["apps"],
-            &["replicasets"],
+            &["", "apps"],
+            &["replicasets", "replicationcontrollers"],
             &["UPDATE"],
             ("changes-what-runs", cel::spec_changed(&["template"])),
         ),

@@ -37,8 +37,9 @@ use super::{LINE, PolicyRef, Requester, SignOffSummary, WORD, WORDS};
 #[serde(rename_all = "camelCase")]
 pub struct ChangeRequestSpec {
     /// Normal needs its sign-offs. Standard needs none where the policy's standardChanges cover it, and is Normal
-    /// elsewhere. Emergency may be used at once if its requester may expedite, and leaves a bill. Unauthorized is
-    /// opened by foureyes alone, for what runs without having been signed off; signed off, it is adopted.
+    /// elsewhere. Emergency may be used at once if its requester may expedite, and leaves a bill; what protects data it
+    /// opens as Normal does. Unauthorized is opened by foureyes alone, for what runs without having been signed off;
+    /// signed off, it is adopted.
     #[serde(rename = "type")]
     pub change_type: ChangeType,
     /// What changes, in one line.

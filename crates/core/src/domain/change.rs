@@ -87,6 +87,12 @@ fn is_cluster_scoped(target: &ChangeTarget) -> bool {
     CLUSTER_SCOPED.contains(&(target.group(), &target.kind))
 }
 
+/// Whether a change opens what protects data. What protects is never in a hurry, and no review elsewhere stands in for
+/// people: else one of them could first take the protection away and then the data.
+fn unprotects(request: &ChangeRequest) -> bool {
+    request.spec.targets.iter().any(is_cluster_scoped)
+}
+
 /// The namespaces in which an author must hold a right for it to count; the empty one stands for the whole cluster. A
 /// Namespace is judged in itself.
 pub fn rights_namespaces(request: &ChangeRequest, own_namespace: &str) -> BTreeSet<String> {
@@ -156,10 +162,11 @@ pub fn standing(evidence: &Evidence<'_>) -> Result<Standing, crate::digest::Dige
     Ok(Standing { judgement, expedited, requester: requester.cloned(), request_digest, approval_deadline, usable })
 }
 
-/// An Emergency by a person with the right to expedite, so that a name is on the bill.
+/// An Emergency by a person with the right to expedite, so that a name is on the bill; for what runs, and nothing else.
 fn is_expedited(evidence: &Evidence<'_>, requester: Option<&Author>) -> bool {
     let identities = &evidence.policies.floor().identities;
     evidence.request.spec.change_type == ChangeType::Emergency
+        && !unprotects(evidence.request)
         && requester.is_some_and(|author| {
             is_usable(&author.username)
                 && classify(author, identities) == ActorKind::Person
@@ -173,7 +180,8 @@ fn quorum(evidence: &Evidence<'_>, requester: Option<&Author>) -> Quorum {
     if requester.is_some_and(|author| is_standard(evidence, author)) {
         return Quorum::nobody();
     }
-    let machine = requester.filter(|author| classify(author, identities) == ActorKind::Machine);
+    let machine =
+        requester.filter(|author| classify(author, identities) == ActorKind::Machine && !unprotects(evidence.request));
     let by_none = machine.map_or_else(
         || evidence.effective.without_a_person(),
         |author| evidence.effective.asked_by_machine(&author.username),

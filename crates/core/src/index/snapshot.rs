@@ -1,7 +1,7 @@
 //! One consistent state of everything that decisions look up.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
@@ -204,7 +204,8 @@ impl Snapshot {
         about.filter_map(|(_, name)| self.requests.get(request_named(name)))
     }
 
-    /// The open changes of this object, the most advanced first: only these are worth a live read.
+    /// The open changes of this object, the most advanced first: only these are worth a live read. Their authors take
+    /// turns, for not all are read: whoever asks for much stands in nobody's way but their own.
     pub fn changes_of(&self, object: &WorkloadIdentity) -> Vec<Candidate> {
         let key = object.key();
         let mut open: Vec<&ChangeEntry> = self
@@ -214,6 +215,13 @@ impl Snapshot {
             .filter(|entry| !entry.phase.is_ended())
             .collect();
         open.sort_by_key(|entry| (Reverse(advance_of_change(entry.phase)), &entry.name));
+        let mut turns: HashMap<(u8, &str), usize> = HashMap::new();
+        open.sort_by_cached_key(|entry| {
+            let advance = advance_of_change(entry.phase);
+            let turn = turns.entry((advance, &*entry.author)).or_default();
+            *turn += 1;
+            (Reverse(advance), *turn)
+        });
         let candidate = |entry: &ChangeEntry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() };
         open.into_iter().map(candidate).collect()
     }

@@ -272,6 +272,31 @@ fn a_namespace_is_known_by_its_labels_until_it_is_gone() {
     assert_eq!(snapshot.namespace("shop"), None);
 }
 
+/// Not all changes of one object are read for a decision: nobody's many stand in front of somebody else's one.
+#[test]
+fn authors_of_changes_take_turns() {
+    let target = object(1);
+    let mut snapshot = Snapshot::default();
+    let mut asks = |author: &str, name: &str, phase| {
+        snapshot.apply(Change::ChangeRequest(ChangeEntry {
+            name: name.into(),
+            uid: name.into(),
+            targets: [target.key().into()].into(),
+            author: author.into(),
+            phase,
+        }));
+    };
+    for n in 0..100 {
+        asks("carol", &format!("shop/a-{n}"), ChangePhase::Pending);
+        asks("eve", &format!("shop/b-{n}"), ChangePhase::Pending);
+    }
+    asks("dave", "shop/z", ChangePhase::Pending);
+    asks("carol", "shop/z-2", ChangePhase::Approved);
+    let names: Vec<_> = snapshot.changes_of(&target).iter().map(|candidate| candidate.name.to_string()).collect();
+    assert_eq!(names.len(), 202);
+    assert_eq!(names[..4], ["shop/z-2", "shop/a-0", "shop/b-0", "shop/z"]);
+}
+
 #[test]
 fn changes_are_found_by_any_of_their_targets_and_the_most_advanced_come_first() {
     let (one, two) = (object(1), object(2));

@@ -163,6 +163,29 @@ fn what_was_taken_back_unused_is_no_excuse_and_what_was_used_stays() {
     assert_eq!(kept.reconciled(&version(2), 31).1.drift, None);
 }
 
+/// Two quick writes look as if it had run unseen. Withdrawn, it must not stay good for that.
+#[test]
+fn what_may_have_run_unseen_is_gone_back_to_while_somebody_stands_by_it() {
+    let missed = || {
+        let mut kept = Kept::with(by_digest(&version(2))).approved();
+        kept.reconciled(&version(1), 20);
+        kept.record.entries[0].outcome = SeenOutcome::Missed;
+        kept
+    };
+    let mut kept = missed();
+    kept.rollout.sign_offs.clear();
+    kept.reconciled(&version(1), 30);
+    assert_eq!(kept.tells(), [(How::Change, SeenOutcome::Unused), BASELINE]);
+    let mut kept = missed();
+    kept.rollout.says(&named("carol"), Says::Reject, 21);
+    kept.reconciled(&version(1), 30);
+    assert_eq!(kept.tells(), [(How::Change, SeenOutcome::Unused), BASELINE]);
+    // Its clock is not for going back.
+    let mut kept = missed();
+    kept.reconciled(&version(1), 3 * DAY);
+    assert_eq!(kept.tells(), [(How::Change, SeenOutcome::Missed), BASELINE]);
+}
+
 #[test]
 fn what_ended_unused_is_good_for_nothing() {
     let mut kept = Kept::with(by_digest(&version(2))).approved();

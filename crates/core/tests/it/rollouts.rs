@@ -385,6 +385,40 @@ fn an_emergency_needs_somebody_who_may_expedite_and_is_soon_over() {
     assert_eq!(word(held.applied(&version(2), &named("dave"), 2)), "OnHold");
 }
 
+/// What protects data is opened by two people, whatever the hurry and whoever is trusted with rollouts: else one of them
+/// could take the protection away first, and the data then.
+#[rstest]
+#[case::namespace("shop", vec![protection("Namespace", "shop", "v1")], false)]
+#[case::policy(OWN, vec![protection("SafetyPolicy", "default", "foureyes.dev/v1alpha1")], false)]
+#[case::policy_removed(OWN, vec![gone("SafetyPolicy", "strict", "foureyes.dev/v1alpha1")], false)]
+#[case::definition(OWN, vec![gone("CustomResourceDefinition", "x.foureyes.dev", "apiextensions.k8s.io/v1")], false)]
+#[case::beside_a_rollout("shop", vec![by_digest(&version(2)), protection("Namespace", "shop", "v1")], false)]
+#[case::rollout("shop", vec![by_digest(&version(2))], true)]
+fn nobody_alone_opens_what_protects_data(#[case] home: &str, #[case] targets: Vec<Value>, #[case] alone: bool) {
+    let policy = json!({"approvals": {"machineSubmitters": [
+        {"serviceAccount": {"namespace": "ops", "name": "updater"}, "approvals": 0},
+    ]}});
+    for (change_type, who, required) in [("Emergency", "dave", 1), ("Normal", BOT, 2)] {
+        let spec = json!({"type": change_type, "title": "t", "targets": targets});
+        let request = change_of(home, serde_json::from_value(spec).unwrap(), Some(&named(who)));
+        let mut rollout = Rollout::of(Some(request)).with(&policy);
+        rollout.may_expedite = vec![who.to_owned()];
+        let standing = rollout.standing();
+        assert_eq!(standing.judgement.required, if alone { 0 } else { required }, "{who}");
+        assert_eq!((standing.judgement.suffices(), standing.usable.is_some()), (alone, alone), "{who}");
+        assert_eq!(standing.expedited, alone && who == "dave");
+    }
+}
+
+fn gone(kind: &str, name: &str, version: &str) -> Value {
+    json!({"apiVersion": version, "kind": kind, "name": name, "action": "Remove"})
+}
+
+fn protection(kind: &str, name: &str, version: &str) -> Value {
+    let digest = json!({"encoding": "object/v1", "value": format!("sha256:{}", "0".repeat(64))});
+    json!({"apiVersion": version, "kind": kind, "name": name, "action": "Apply", "digest": digest})
+}
+
 // What a refusal says.
 
 #[test]
@@ -410,6 +444,16 @@ fn a_refusal_shows_what_would_run_and_the_line_that_asks_for_it() {
     let rollout = Rollout::of(Some(request)).approved_by(&named("bob"), 10);
     assert_eq!(word(rollout.applied(&version(2), &named("eve"), 20)), "Confirmed");
     assert_eq!(word(rollout.applied(&version(3), &named("eve"), 20)), "RolloutNotRequested");
+}
+
+#[test]
+fn a_refusal_is_short_whatever_is_refused() {
+    let mut many = version(2);
+    let container = |n: usize| json!({"name": format!("c{n}"), "image": format!("é{}:{n}", "x".repeat(400))});
+    many["spec"]["containers"] = (0..2000).map(container).collect();
+    let refusal = Rollout::of(None).created(&many, &named("eve"), 1).unwrap_err();
+    assert!(refusal.to_string().len() < 10_000, "{}", refusal.to_string().len());
+    assert!(refusal.details[0].contains("… (template/v1:sha256:"), "{}", refusal.details[0]);
 }
 
 #[test]

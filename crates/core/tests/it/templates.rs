@@ -212,6 +212,7 @@ fn a_rollout_that_its_own_controller_wrote_back_runs_the_same() {
 #[case("apps", "StatefulSet", json!({"serviceName": "db", "template": rich()}))]
 #[case("apps", "DaemonSet", json!({"template": rich()}))]
 #[case("apps", "ReplicaSet", json!({"template": rich()}))]
+#[case("", "ReplicationController", json!({"template": rich()}))]
 #[case("batch", "CronJob", json!({"schedule": "* * * * *", "jobTemplate": {"spec": {"completions": 2, "template": rich()}}}))]
 #[case("argoproj.io", "Rollout", json!({"strategy": {"canary": {}}, "template": rich()}))]
 #[case("example.org", "Service", json!({"a": {"b": rich()}}))]

@@ -279,6 +279,9 @@ fn not_requested(question: &Question<'_>, would: Option<&Would>) -> Refusal {
     with_request(refusal, question, Action::Apply, ContentDigest::parse(&would.digest))
 }
 
+/// Characters of a refusal about images.
+const MOST_SHOWN: usize = 4096;
+
 /// Images in words, old → new where they differ.
 fn images(question: &Question<'_>, would: &Would) -> String {
     let was = match question.asked {
@@ -291,7 +294,12 @@ fn images(question: &Question<'_>, would: &Would) -> String {
         None => format!("{container} {new} (new)"),
     });
     let gone = was.keys().filter(|container| !would.parts.images.contains_key(*container));
-    words.chain(gone.map(|container| format!("{container} (gone)"))).collect::<Vec<_>>().join(", ")
+    let all = words.chain(gone.map(|container| format!("{container} (gone)"))).collect::<Vec<_>>().join(", ");
+    // A template may be a megabyte of images. The digest stands for all of them.
+    match all.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &all[..end]),
+        None => all,
+    }
 }
 
 fn with_request(refusal: Refusal, question: &Question<'_>, action: Action, digest: Option<ContentDigest>) -> Refusal {

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::known::{Base, Known};
-use super::record::{Noted, Occasion, Place, Promise, Seen, noted, promised, unpromised};
+use super::record::{Noted, Occasion, Place, Promise, Seen, noted, promised, taken_back, unpromised};
 use super::template::Template;
 use crate::api::{
-    Action, ChangeRequest, ChangeRequestStatus, ChangeType, ContentEncoding, How, RolloutRecordStatus, Says,
-    TargetOutcome, WorkloadIdentity,
+    Action, ChangePhase, ChangeRequest, ChangeRequestStatus, ChangeType, ContentEncoding, How, RolloutRecordStatus,
+    Says, TargetOutcome, WorkloadIdentity,
 };
 use crate::digest::DigestError;
 use crate::domain::change::{Content, Coverage, Evidence, coverage, identity_of};
@@ -33,6 +33,8 @@ pub enum Over {
     Used,
     /// It never was.
     Unused,
+    /// It never was seen to be, and nobody stands by it any more: rejected, cancelled, on hold, or its sign-offs withdrawn.
+    TakenBack,
 }
 
 impl Word {
@@ -64,7 +66,12 @@ impl Word {
             over: match (open, used) {
                 (true, _) => Over::NotYet,
                 (false, true) => Over::Used,
-                (false, false) => Over::Unused,
+                (false, false) => match status.phase.unwrap_or_default() {
+                    ChangePhase::Expired | ChangePhase::Succeeded | ChangePhase::Failed | ChangePhase::RolledBack => {
+                        Over::Unused
+                    }
+                    _ => Over::TakenBack,
+                },
             },
         }
     }
@@ -130,9 +137,11 @@ pub fn kept(
             let promise = Promise { change: &word.change, how: word.how, people: word.people.clone(), template };
             status = promised(&status, promise, now);
         }
-        if word.over == Over::Unused {
-            status = unpromised(&status, &word.change);
-        }
+        status = match word.over {
+            Over::NotYet | Over::Used => status,
+            Over::Unused => unpromised(&status, &word.change),
+            Over::TakenBack => taken_back(&status, &word.change),
+        };
     }
     let mut drift = None;
     if let Some(seen) = seen {

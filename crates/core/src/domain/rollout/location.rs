@@ -30,13 +30,14 @@ pub enum Found<T> {
 
 /// Kinds that contain a pod template, by group and kind, and the fields below `spec` that lead to it. Of a `CronJob` the
 /// pod template alone counts: its schedule, and how many pods a job has, are scaling.
-const BUILT_IN: [(&str, &str, &[&str]); 7] = [
+const BUILT_IN: [(&str, &str, &[&str]); 8] = [
     ("apps", "Deployment", &["template"]),
     ("apps", "StatefulSet", &["template"]),
     ("apps", "DaemonSet", &["template"]),
     ("apps", "ReplicaSet", &["template"]),
     ("batch", "CronJob", &["jobTemplate", "spec", "template"]),
     ("argoproj.io", "Rollout", &["template"]),
+    ("", "ReplicationController", &["template"]),
     ("", "Pod", &[]),
 ];
 

@@ -70,10 +70,21 @@ pub fn promised(before: &RolloutRecordStatus, promise: Promise<'_>, now: Timesta
 /// A change has ended: what was promised and never seen is good for nothing any more.
 #[must_use]
 pub fn unpromised(before: &RolloutRecordStatus, change: &str) -> RolloutRecordStatus {
+    unused(before, change, &[SeenOutcome::NotSeen])
+}
+
+/// Nobody stands by a change any more: nor is what may have run on its strength, while nobody looked, good for going back
+/// to. Else whoever rolls out quickly could keep what is not signed off any more.
+#[must_use]
+pub fn taken_back(before: &RolloutRecordStatus, change: &str) -> RolloutRecordStatus {
+    unused(before, change, &[SeenOutcome::NotSeen, SeenOutcome::Missed])
+}
+
+fn unused(before: &RolloutRecordStatus, change: &str, outcomes: &[SeenOutcome]) -> RolloutRecordStatus {
     let mut status = before.clone();
-    let open =
-        |entry: &&mut RolloutEntry| entry.outcome == SeenOutcome::NotSeen && entry.change.as_deref() == Some(change);
-    for entry in status.entries.iter_mut().filter(open) {
+    let of_it =
+        |entry: &&mut RolloutEntry| outcomes.contains(&entry.outcome) && entry.change.as_deref() == Some(change);
+    for entry in status.entries.iter_mut().filter(of_it) {
         entry.outcome = SeenOutcome::Unused;
     }
     status
