@@ -14,4 +14,5 @@ mod killed;
 mod outage;
 mod overload;
 mod restarts;
+mod rollouts;
 mod support;
