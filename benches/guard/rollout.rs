@@ -71,7 +71,10 @@ pub fn step(namespace: &str, step: Step, bytes: usize) -> Result<Vec<u8>> {
 pub fn update(user: &str, old: &Value, new: &Value, bytes: usize) -> Result<Vec<u8>> {
     let written = |managers: usize, pad: usize| review(user, &grown(old, managers, pad), &grown(new, managers, 0));
     let bare = written(0, 0).len();
-    let managers = bytes.saturating_sub(bare) / (written(1, 0).len() - bare);
+    let mut managers = bytes.saturating_sub(bare) / (written(1, 0).len() - bare);
+    while managers > 0 && written(managers, 0).len() > bytes {
+        managers -= 1;
+    }
     let missing = bytes.checked_sub(written(managers, 0).len());
     let missing = missing.ok_or_else(|| format!("a review of this Deployment has at least {bare} bytes"))?;
     Ok(written(managers, missing).into_bytes())
