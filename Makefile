@@ -18,6 +18,7 @@ down: ## stop exactly what `make up` started
 	@$(TESTBED) down
 
 test: lint ## lint, then every test, those on a real control plane too
+	@$(TESTBED) build
 	$(CARGO) test --workspace
 
 lint: ## formatting, clippy, licences and advisories

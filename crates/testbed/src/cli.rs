@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use foureyes_testbed::balancer::{self, Backend};
 use foureyes_testbed::supervisor::client::Supervisor;
-use foureyes_testbed::{Cluster, Error, Result, install, root, shop, story, supervisor};
+use foureyes_testbed::{Cluster, Error, Result, install, root, shop, story, supervisor, tools};
 
 /// A real Kubernetes cluster on this machine, with foureyes, people and a small shop in it.
 ///
@@ -40,6 +40,8 @@ enum Part {
     Down,
     /// Show which programs of the cluster run
     Status,
+    /// Build everything that tests run beside foureyes, and keep it in your cache folder
+    Build,
     /// Own a cluster's programs until the standard input closes
     #[command(hide = true)]
     Supervise {
@@ -75,6 +77,7 @@ pub fn run() -> Result<()> {
         }
         Part::Down => down(),
         Part::Status => status(),
+        Part::Build => tools::build_all(&say),
         Part::Supervise { dir, detached } => supervisor::run(&dir, detached),
         Part::Balance { port, backends } => balancer::run(port, &backends),
         Part::Tether { parent, program, args } => Err(supervisor::tether(parent, &program, &args)),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Result, While};
 use crate::go_build::{self, cache, go};
+use crate::programs::Programs;
 
 /// One such program.
 pub struct Tool {
@@ -36,6 +37,16 @@ pub const ARGO_ROLLOUTS: Tool = Tool {
     seconds: 155,
     files: Some(("github.com/argoproj/argo-rollouts", "manifests/crds")),
 };
+
+/// Builds all that tests run, the programs of a cluster too, one after the other: beside tests each would take several
+/// times as long, and so would they.
+pub fn build_all(say: &dyn Fn(&str)) -> Result<()> {
+    Programs::ensure(say)?;
+    for tool in [HELM, ARGO_ROLLOUTS] {
+        tool.ensure(say)?;
+    }
+    Ok(())
+}
 
 impl Tool {
     /// Where it lies, built first if it is missing; `say` hears of what takes long.
