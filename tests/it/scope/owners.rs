@@ -5,6 +5,7 @@ use foureyes_testbed::Output;
 use serde_json::json;
 
 use crate::support::floor::add_to_floor;
+use crate::support::objects::within;
 use crate::support::requests::{delete_claim, stays};
 use crate::support::spelling::{self, OF_CLAIMS, Spelling, owned_by};
 use crate::support::{PATIENCE, account, claim, denied, denied_in_words, field, me, production, went};
@@ -52,6 +53,8 @@ fn an_owner_from_birth_becomes_no_other() {
     born["kind"] = json!("PersistentVolumeClaim");
     born["spec"] = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     me("alice").creates(&born);
+    // the volume controller writes annotations while it binds
+    within(PATIENCE, "the claim to be bound", || field(&place, "pvc", "web-data", "{.status.phase}") == "Bound");
     let object = spelling::claim(&place, "web-data");
     let before = object.metadata();
     // an owner of that kind and name does not exist, so that the claim would be collected; or it would pass for the
