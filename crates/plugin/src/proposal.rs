@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use foureyes_core::api::RolloutResource;
 use foureyes_core::domain::rollout::location::{Found, Location, locate};
-use foureyes_core::domain::rollout::object::object_digest;
-use foureyes_core::domain::rollout::template::Template;
+use foureyes_core::domain::rollout::object::{SERVER_SET, object_digest};
+use foureyes_core::domain::rollout::template::{RESTARTED_AT, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -15,18 +15,6 @@ use serde_json::{Map, Value, json};
 pub const ANNOTATION: &str = "plugin.foureyes.dev/template-changes";
 /// Longer ones are left out.
 const MOST: usize = 64 * 1024;
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-/// Metadata that the API server sets.
-const UNCOVERED: [&str; 8] = [
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "managedFields",
-    "selfLink",
-];
 /// Where `kubectl apply` keeps what it was given last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -83,7 +71,7 @@ impl Runs {
             });
         }
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.retain(|name, _| !UNCOVERED.contains(&name.as_str()));
+            metadata.retain(|name, _| !SERVER_SET.contains(&name.as_str()));
             metadata.retain(|name, _| !is_namespace(version, kind) || ["name", "labels"].contains(&name.as_str()));
         }
         if version.starts_with("admissionregistration.k8s.io/") {

@@ -8,11 +8,10 @@ use crate::api::{Action, ChangeRequest, ChangeTarget, ChangeType, ContentEncodin
 use crate::domain::change::{identity_of, rights_namespaces};
 use crate::domain::policy::Floor;
 use crate::domain::proof::{Kind, Proof};
-use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request as _;
 use crate::domain::rollout::location::locate;
-use crate::domain::speaking::{Speaker, asked_by, not_too_many};
+use crate::domain::speaking::{Speaker, asked_by, not_too_many, right_missing};
 use crate::reason::Code;
 use crate::seal::KeyRing;
 
@@ -41,10 +40,7 @@ pub fn change_created(
         let place = places.iter().find(|place| !place.is_empty()).map_or(own_namespace, String::as_str);
         let username = &speaker.author.username;
         let why = format!("{what} was not created: {username} may not request changes in {}", list(&places));
-        return Err(Refusal::new(Code::RightMissing, why).next(
-            "Somebody who may bind roles can change that with:",
-            ready::bind(place, "foureyes-requester", username),
-        ));
+        return Err(right_missing(why, place, "foureyes-requester", speaker.author));
     }
     not_too_many::<ChangeRequest>(speaker, &what)?;
     Ok(Proof(Kind::Own))

@@ -68,14 +68,9 @@ pub fn request_created(
     asked_by(speaker, request, &what, ring, now)?;
     if !speaker.may_request {
         let namespace = target.rights_namespace();
-        return Err(Refusal::new(
-            Code::RightMissing,
-            format!("{what} was not created: {} may not request deletions in {namespace}", speaker.author.username),
-        )
-        .next(
-            "Somebody who may bind roles can change that with:",
-            ready::bind(namespace, "foureyes-requester", &speaker.author.username),
-        ));
+        let why =
+            format!("{what} was not created: {} may not request deletions in {namespace}", speaker.author.username);
+        return Err(right_missing(why, namespace, "foureyes-requester", speaker.author));
     }
     if target_uid != Some(target.uid.as_str()) {
         let is = target_uid.map_or_else(|| "does not exist".to_owned(), |uid| format!("has the UID {uid}"));
@@ -84,6 +79,12 @@ pub fn request_created(
     }
     not_too_many::<DeletionRequest>(speaker, &what)?;
     Ok(Proof(Kind::Own))
+}
+
+/// The author lacks what a role would give them.
+pub(super) fn right_missing(why: String, namespace: &str, role: &str, author: &Author) -> Refusal {
+    Refusal::new(Code::RightMissing, why)
+        .next("Somebody who may bind roles can change that with:", ready::bind(namespace, role, &author.username))
 }
 
 /// A request says of its requester what stamp wrote, and that is who is asking now.
@@ -224,14 +225,8 @@ fn said<R: Request>(
         }
     }
     if !held {
-        return Err(Refusal::new(
-            Code::RightMissing,
-            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
-        )
-        .next(
-            "Somebody who may bind roles can change that with:",
-            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
-        ));
+        let why = format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username);
+        return Err(right_missing(why, namespace, "foureyes-approver", speaker.author));
     }
     let current = request.current_digest();
     if sign_off.spec.says == Says::Approve && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
@@ -447,14 +442,8 @@ fn may_annotate(speaker: &Speaker<'_>, target: &Target, identities: &Identities,
     person(speaker.author, identities, what)?;
     if !speaker.may_approve {
         let namespace = target.rights_namespace();
-        return Err(Refusal::new(
-            Code::RightMissing,
-            format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username),
-        )
-        .next(
-            "Somebody who may bind roles can change that with:",
-            ready::bind(namespace, "foureyes-approver", &speaker.author.username),
-        ));
+        let why = format!("{what} was not written: {} may not sign off in {namespace}", speaker.author.username);
+        return Err(right_missing(why, namespace, "foureyes-approver", speaker.author));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::digest::{DigestError, Encoding, digest};
 
 /// Metadata that the API server sets.
-const SERVER_SET: [&str; 8] = [
+pub const SERVER_SET: [&str; 8] = [
     "uid",
     "resourceVersion",
     "generation",

@@ -10,7 +10,7 @@ use super::spelling;
 use crate::digest::{DigestError, Encoding, digest, hex, refuse_inexact};
 
 /// Written by `kubectl rollout restart`: restarts what is there, and rolls out nothing new.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Written as null by the API server where a template has metadata.
 const CREATED: &str = "creationTimestamp";
 /// Where a pod spec lists containers.
