@@ -43,10 +43,11 @@ impl Lane {
 }
 
 /// Calls every lane once a round; who begins changes with the round.
-pub fn race<const N: usize>(lanes: &mut [Lane; N], warm_up: usize, rounds: usize) -> Result<()> {
+pub fn race(lanes: &mut [Lane], warm_up: usize, rounds: usize) -> Result<()> {
+    let many = lanes.len();
     for round in 0..warm_up + rounds {
-        for turn in 0..N {
-            let lane = &mut lanes[(round + turn) % N];
+        for turn in 0..many {
+            let lane = &mut lanes[(round + turn) % many];
             let took = lane.call()?;
             if round >= warm_up {
                 lane.took.push(took);

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["floor", rest @ ..] => floor::run(rest),
         ["guard", requests, rest @ ..] => served::run(requests.parse()?, rest),
-        ["router", kilobytes] if kilobytes.parse::<usize>().is_ok() => router::run(kilobytes.parse()?),
+        ["router", review, kilobytes] if kilobytes.parse::<usize>().is_ok() => router::run(review, kilobytes.parse()?),
         parts => measure(parts),
     }
 }

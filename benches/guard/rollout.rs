@@ -64,11 +64,11 @@ pub fn step(namespace: &str, step: Step, bytes: usize) -> Result<Vec<u8>> {
         Step::Unchanged => new["metadata"]["labels"] = json!({"seen": "true"}),
         Step::Image => {}
     }
-    update("eve", &old, &new, bytes)
+    update("eve", &old, &new, bytes).ok_or_else(|| format!("no such review has {bytes} bytes").into())
 }
 
-/// The review of any update of a Deployment, of exactly this many bytes.
-pub fn update(user: &str, old: &Value, new: &Value, bytes: usize) -> Result<Vec<u8>> {
+/// The review of any update of a Deployment, of exactly this many bytes; nothing where it has more.
+pub fn update(user: &str, old: &Value, new: &Value, bytes: usize) -> Option<Vec<u8>> {
     let written = |managers: usize, pad: usize| review(user, &grown(old, managers, pad), &grown(new, managers, 0));
     let bare = written(0, 0).len();
     let mut managers = bytes.saturating_sub(bare) / (written(1, 0).len() - bare);
@@ -76,8 +76,7 @@ pub fn update(user: &str, old: &Value, new: &Value, bytes: usize) -> Result<Vec<
         managers -= 1;
     }
     let missing = bytes.checked_sub(written(managers, 0).len());
-    let missing = missing.ok_or_else(|| format!("a review of this Deployment has at least {bare} bytes"))?;
-    Ok(written(managers, missing).into_bytes())
+    missing.map(|missing| written(managers, missing).into_bytes())
 }
 
 /// With so many controllers that have each left an annotation and their managed fields.

@@ -11,33 +11,55 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::report::{Report, Target};
-use crate::{Result, SIZES, body, child, index, process};
+use crate::rollout::Step;
+use crate::{Result, SIZES, body, child, index, process, rollout};
 
 const WARM_UP: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(2);
 /// Between two looks at the clock.
 const BATCH: u32 = 500;
 
+/// What is sent, and what is answered.
+const REVIEWS: [(&str, &str); 4] = [
+    ("deletion", "DeletionNotRequested"),
+    ("unchanged", "Unchanged"),
+    ("restart", "Unchanged"),
+    ("rollout", "RolloutNotRequested"),
+];
+
 pub fn measure(report: &mut Report) -> Result<()> {
     eprintln!("reviews through the router, without network");
     for size in SIZES {
-        let said = child::ask(&["router", &size.to_string()])?;
-        let target = if size == 6 { Some(Target::AtLeast(20_000.0)) } else { None };
-        let (what, value): (String, f64) = (format!("router, {size} KB, reviews/s and core"), said.trim().parse()?);
-        match target {
-            Some(target) => report.figure(what, value, "/s", target),
-            None => report.note(what, format!("{value:.0} /s")),
+        for (what, _) in REVIEWS {
+            let said = child::ask(&["router", what, &size.to_string()])?;
+            let value: f64 = said.trim().parse()?;
+            let row = format!("router, {what}, {size} KB, reviews/s and core");
+            match (what, size) {
+                ("deletion", 6) => report.figure(row, value, "/s", Target::AtLeast(20_000.0)),
+                _ => report.note(row, format!("{value:.0} /s")),
+            }
         }
     }
     Ok(())
 }
 
+fn review(what: &str, bytes: usize) -> Result<Vec<u8>> {
+    let step = match what {
+        "unchanged" => Step::Unchanged,
+        "restart" => Step::Restart,
+        "rollout" => Step::Image,
+        _ => return Ok(body::deletion_in(index::PRODUCTION).review(bytes)),
+    };
+    rollout::step(index::PRODUCTION, step, bytes)
+}
+
 /// In a process of its own, because its standard output is the log. Every thread's CPU counts, the log writer's too.
-pub fn run(kilobytes: usize) -> Result<()> {
+pub fn run(what: &str, kilobytes: usize) -> Result<()> {
+    let (_, expected) = REVIEWS.into_iter().find(|(known, _)| *known == what).ok_or("no such review")?;
     let _logs = telemetry::init("info")?;
     let metrics = Metrics::new(None);
     let router = Limits::new(256, metrics.clone());
-    let review = Bytes::from(body::deletion_in(index::PRODUCTION).review(kilobytes * 1000));
+    let review = Bytes::from(review(what, kilobytes * 1000)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let per_second = runtime.block_on(async {
         let router = router.around(index::routes(0, &metrics)?);
@@ -50,8 +72,8 @@ pub fn run(kilobytes: usize) -> Result<()> {
                     return Err(response.status().to_string().into());
                 }
                 let answer = response.into_body().collect().await?.to_bytes();
-                if !answer.windows(20).any(|window| window == b"DeletionNotRequested") {
-                    return Err("not the expected refusal".into());
+                if !answer.windows(expected.len()).any(|window| window == expected.as_bytes()) {
+                    return Err("not the expected answer".into());
                 }
             }
             Ok(())

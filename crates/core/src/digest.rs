@@ -62,6 +62,12 @@ pub fn digest<T: Serialize>(encoding: Encoding, value: &T) -> Result<String, Dig
     Ok(format!("{}:sha256:{}", encoding.as_str(), hex(&hash)))
 }
 
+/// As [`digest`], of what is such a tree already.
+pub fn digest_of_tree(encoding: Encoding, tree: &Value) -> Result<String, DigestError> {
+    refuse_inexact(tree)?;
+    digest_sorted(encoding, tree)
+}
+
 /// As [`digest`], without the tree that sorts keys and finds numbers: of a value without numbers whose keys come sorted.
 pub(crate) fn digest_sorted<T: Serialize>(encoding: Encoding, value: &T) -> Result<String, DigestError> {
     Ok(format!("{}:{}", encoding.as_str(), hash_sorted(value)?))

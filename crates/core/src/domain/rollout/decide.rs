@@ -1,12 +1,13 @@
 //! The guard on what runs, in order (design §6). Everything that allows is here, and only with proof.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::known::{Base, Exchange, Known};
 use super::location::Found;
-use super::template::{Template, TemplateError, differing};
+use super::template::{Template, TemplateError};
 use crate::api::{
     Action, Author, ChangeTarget, ContentDigest, DelegatedAction, IdentityMatcher, Mode, StandardTarget,
     WorkloadIdentity,
@@ -116,10 +117,8 @@ pub fn unchanged(floor: &Floor, asked: &Asked<'_>) -> Result<Option<Proof>, Temp
     if old.runs_as(new)? {
         return Ok(Some(Proof(Kind::Unchanged)));
     }
-    let (was, would) = (Base::of_template(old)?, Base::of_template(new)?);
-    let free = was.shape == would.shape
-        && was.images == would.images
-        && all_free(&floor.free_annotations, differing(&was.annotations, &would.annotations).into_iter());
+    let apart = old.annotations_apart(new);
+    let free = apart.is_some_and(|annotations| all_free(&floor.free_annotations, annotations.into_iter()));
     Ok(free.then_some(Proof(Kind::Unchanged)))
 }
 
@@ -155,66 +154,89 @@ pub fn decide(question: &Question<'_>, changes: &[Evidence<'_>], now: Timestamp)
     {
         return Ok(proof);
     }
-    let would = Would::of(question).map_err(|error| unreadable(question, &error))?;
+    judge(question, changes, now).unwrap_or_else(|error| Err(unreadable(question, &error)))
+}
+
+/// From the second point on. The outer error is about the template.
+fn judge(
+    question: &Question<'_>,
+    changes: &[Evidence<'_>],
+    now: Timestamp,
+) -> Result<Result<Proof, Refusal>, TemplateError> {
+    let would = Would::of(question)?;
     let base = question.known.and_then(|known| known.base.as_ref());
-    let content = would.as_ref().map_or(Content::Removal, |would| Content::Template {
-        digest: &would.digest,
-        parts: &would.parts,
-        base,
-    });
     let mut refused: Option<Refusal> = None;
     for evidence in changes {
+        let content = match &would {
+            None => Content::Removal,
+            Some(would) => Content::Template { digest: &would.digest, parts: would.parts()?, base },
+        };
         let what = not_done(question);
         match change::confirm(evidence, question.workload, &content, question.author, &what, now) {
-            Ok(proof) => return Ok(proof),
+            Ok(proof) => return Ok(Ok(proof)),
             // A change that is about other content is no help to whoever asks for this.
             Err(refusal) if refusal.code == Code::NotCovered => {}
             Err(refusal) => drop(refused.get_or_insert(refusal)),
         }
     }
-    if let Some(proof) = recorded(question, would.as_ref()).or_else(|| by_policy(question, would.as_ref())) {
-        return Ok(proof);
+    if let Some(proof) = recorded(question, would.as_ref()) {
+        return Ok(Ok(proof));
     }
-    Err(refused.unwrap_or_else(|| not_requested(question, would.as_ref())))
+    if let Some(proof) = by_policy(question, would.as_ref())? {
+        return Ok(Ok(proof));
+    }
+    Ok(Err(refused.unwrap_or_else(|| not_requested(question, would.as_ref()))))
 }
 
 /// What a workload would become.
-struct Would {
+struct Would<'a> {
+    template: &'a Template,
     digest: String,
-    parts: Base,
+    parts: OnceCell<Base>,
 }
 
-impl Would {
-    fn of(question: &Question<'_>) -> Result<Option<Self>, TemplateError> {
+impl<'a> Would<'a> {
+    fn of(question: &Question<'a>) -> Result<Option<Self>, TemplateError> {
         match question.asked {
             Asked::Rollout { new, .. } | Asked::Creation { new } => {
-                Ok(Some(Self { digest: new.digest()?, parts: Base::of_template(new)? }))
+                Ok(Some(Self { template: new, digest: new.digest()?, parts: OnceCell::new() }))
             }
             Asked::Removal => Ok(None),
         }
     }
+
+    /// What it is compared by, which most refusals need not know.
+    fn parts(&self) -> Result<&Base, TemplateError> {
+        if let Some(parts) = self.parts.get() {
+            return Ok(parts);
+        }
+        let parts = Base::of_template(self.template)?;
+        Ok(self.parts.get_or_init(|| parts))
+    }
 }
 
 /// The template ran here before, under authorisation: going back, or re-creating, is always allowed.
-fn recorded(question: &Question<'_>, would: Option<&Would>) -> Option<Proof> {
+fn recorded(question: &Question<'_>, would: Option<&Would<'_>>) -> Option<Proof> {
     let (known, would) = (question.known?, would?);
     let allows = known.allows(&would.digest, question.effective.revisions);
     allows.then(|| Proof(Kind::Recorded(short(&would.digest).to_owned())))
 }
 
 /// A delegation or a standard change fits.
-fn by_policy(question: &Question<'_>, would: Option<&Would>) -> Option<Proof> {
+fn by_policy(question: &Question<'_>, would: Option<&Would<'_>>) -> Result<Option<Proof>, TemplateError> {
     let floor = question.policies.floor();
     let username = &question.author.username;
     let owner =
         question.controller.filter(|owner| floor.delegates(username, &owner.group, &owner.kind, DelegatedAction::Roll));
     if let Some(owner) = owner {
-        return Some(Proof(Kind::Delegated(format!("{}/{}", owner.kind, owner.name))));
+        return Ok(Some(Proof(Kind::Delegated(format!("{}/{}", owner.kind, owner.name)))));
     }
-    let base = question.known?.base.as_ref()?;
-    let exchanged = base.exchanged(&would?.parts, &floor.free_annotations)?;
-    let pattern = standard_change(floor, question.author, question.workload, &exchanged.iter().map(|image| image.new))?;
-    Some(Proof(Kind::Standard(pattern.to_owned())))
+    let base = question.known.and_then(|known| known.base.as_ref());
+    let (Some(base), Some(would), false) = (base, would, floor.standard_changes.is_empty()) else { return Ok(None) };
+    let Some(exchanged) = base.exchanged(would.parts()?, &floor.free_annotations) else { return Ok(None) };
+    let images = exchanged.iter().map(|image| image.new);
+    let pattern = standard_change(floor, question.author, question.workload, &images);
+    Ok(pattern.map(|pattern| Proof(Kind::Standard(pattern.to_owned()))))
 }
 
 /// The pattern of the standard change by which this actor may put all these images into this workload.
@@ -262,7 +284,7 @@ fn unreadable(question: &Question<'_>, error: &TemplateError) -> Refusal {
 }
 
 /// The last point: what would run, how it differs, and the line that asks for it.
-fn not_requested(question: &Question<'_>, would: Option<&Would>) -> Refusal {
+fn not_requested(question: &Question<'_>, would: Option<&Would<'_>>) -> Refusal {
     let Some(would) = would else {
         let why = format!("{}: it still runs, and no approved change removes it", not_done(question));
         return with_request(Refusal::new(Code::RemovalNotRequested, why), question, Action::Remove, None);
@@ -283,17 +305,18 @@ fn not_requested(question: &Question<'_>, would: Option<&Would>) -> Refusal {
 const MOST_SHOWN: usize = 4096;
 
 /// Images in words, old → new where they differ.
-fn images(question: &Question<'_>, would: &Would) -> String {
+fn images(question: &Question<'_>, would: &Would<'_>) -> String {
     let was = match question.asked {
         Asked::Rollout { old, .. } => old.images(),
         Asked::Creation { .. } | Asked::Removal => BTreeMap::new(),
     };
-    let words = would.parts.images.iter().map(|(container, new)| match was.get(container) {
+    let becomes = would.template.images();
+    let words = becomes.iter().map(|(container, new)| match was.get(container) {
         Some(old) if old != new => Exchange { container, old, new }.text(),
         Some(_) => format!("{container} {new}"),
         None => format!("{container} {new} (new)"),
     });
-    let gone = was.keys().filter(|container| !would.parts.images.contains_key(*container));
+    let gone = was.keys().filter(|container| !becomes.contains_key(*container));
     let all = words.chain(gone.map(|container| format!("{container} (gone)"))).collect::<Vec<_>>().join(", ");
     // A template may be a megabyte of images. The digest stands for all of them.
     match all.char_indices().nth(MOST_SHOWN) {

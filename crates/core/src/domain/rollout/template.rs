@@ -1,18 +1,20 @@
 //! What runs: a pod template, its digests, its images, and how two of them differ (design §2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::location::{Found, Location};
 use super::spelling;
-use crate::digest::{DigestError, Encoding, digest, hex, refuse_inexact};
+use crate::digest::{DigestError, Encoding, digest_of_tree, hex, refuse_inexact};
 
 /// Written by `kubectl rollout restart`: restarts what is there, and rolls out nothing new.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Written as null by the API server where a template has metadata.
 const CREATED: &str = "creationTimestamp";
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 /// Where a pod spec lists containers.
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
@@ -95,7 +97,7 @@ impl Template {
 
     /// `template/v1:sha256:…`.
     pub fn digest(&self) -> Result<String, DigestError> {
-        digest(Encoding::Template, &self.value)
+        digest_of_tree(Encoding::Template, &self.value)
     }
 
     /// `shape/v1:sha256:…`: the template without container images and annotations.
@@ -113,7 +115,7 @@ impl Template {
                 container.remove("image");
             }
         }
-        digest(Encoding::Shape, &shape)
+        digest_of_tree(Encoding::Shape, &shape)
     }
 
     /// Container and image, in every list. What has no name of its own is called by its place, which no container can
@@ -157,6 +159,24 @@ impl Template {
         annotations.into_iter().flatten().map(|(key, value)| (key.clone(), hashed(value))).collect()
     }
 
+    /// The annotations that differ, or that only one has, if nothing else does.
+    pub fn annotations_apart<'a>(&'a self, other: &'a Self) -> Option<BTreeSet<&'a str>> {
+        let fields = |of: &'a Self| of.value.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
+        let rest = |metadata: &'a Map<String, Value>| metadata.iter().filter(|(name, _)| *name != "annotations");
+        let (one, another) = (self.metadata()?, other.metadata()?);
+        let same = self.of_pod == other.of_pod && fields(self).eq(fields(other)) && rest(one).eq(rest(another));
+        let (one, another) = (annotations(one)?, annotations(another)?);
+        same.then(|| {
+            let keys = one.keys().chain(another.keys()).map(String::as_str);
+            keys.filter(|key| one.get(*key) != another.get(*key)).collect()
+        })
+    }
+
+    /// What is no object has none.
+    fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.value.get("metadata").map_or(Some(&NOTHING), Value::as_object)
+    }
+
     /// Whether the same runs by both, to the last digit.
     pub fn runs_as(&self, other: &Self) -> Result<bool, DigestError> {
         if self.of_pod && other.of_pod {
@@ -166,6 +186,10 @@ impl Template {
         refuse_inexact(&self.value).and_then(|()| refuse_inexact(&other.value))?;
         Ok(self == other)
     }
+}
+
+fn annotations(metadata: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    metadata.get("annotations").map_or(Some(&NOTHING), Value::as_object)
 }
 
 /// Keys whose values differ, or that only one has.
