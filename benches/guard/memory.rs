@@ -103,9 +103,12 @@ fn stand_aside(cluster: &Cluster) -> Result<()> {
         cluster.process(program).kill()?;
     }
     for kind in
-        ["validatingwebhookconfigurations", "mutatingwebhookconfigurations", "validatingadmissionpolicybindings"]
+        ["validatingadmissionpolicybindings", "validatingwebhookconfigurations", "mutatingwebhookconfigurations"]
     {
-        cluster.kubectl("admin", &["delete", kind, "--all"])?.success(&format!("kubectl delete {kind}"))?;
+        // The API server learns of the deleted policies a moment later.
+        foureyes_testbed::wait_until(&format!("{kind} to go"), LONG, || {
+            cluster.kubectl("admin", &["delete", kind, "--all"]).is_ok_and(|output| output.ok())
+        })?;
     }
     forget(cluster, &["signoffs", "deletionrequests"])
 }

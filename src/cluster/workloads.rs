@@ -72,7 +72,7 @@ impl Recorded {
 }
 
 /// Other kinds that the controller may read, by group, kind and plural. What else a change names may be readable or not.
-const READABLE: [(&str, &str, &str); 7] = [
+const READABLE: [(&str, &str, &str); 9] = [
     ("", "Namespace", "namespaces"),
     ("foureyes.dev", "SafetyPolicy", "safetypolicies"),
     ("apps", "ReplicaSet", "replicasets"),
@@ -80,7 +80,10 @@ const READABLE: [(&str, &str, &str); 7] = [
     ("", "Pod", "pods"),
     ("", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("", "PersistentVolume", "persistentvolumes"),
+    (REGISTRATION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+    (REGISTRATION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
 ];
+const REGISTRATION: &str = "admissionregistration.k8s.io";
 
 /// An object that a change names.
 #[derive(Clone, Debug, PartialEq)]

@@ -107,6 +107,8 @@ pub struct Queues {
     pub change_requests: Queue<ChangeKey>,
     /// Workloads, whose records are kept.
     pub rollout_records: Queue<WorkloadIdentity>,
+    /// Webhook configurations of ours.
+    pub releases: Queue<WorkloadIdentity>,
     /// All namespaces at once.
     pub regimes: Queue<Everywhere>,
     /// Objects that carry an approval.

@@ -13,6 +13,7 @@ mod leftovers;
 mod opening;
 mod queue;
 mod regimes;
+mod releases;
 mod requests;
 mod rollout_records;
 mod safety_policies;
@@ -55,6 +56,7 @@ pub async fn run(parts: Parts) {
     let (deletion_requests, request_keys) = queue();
     let (change_requests, change_keys) = queue();
     let (rollout_records, workload_keys) = queue();
+    let (releases, release_keys) = queue();
     let (regimes, regime_keys) = queue();
     let (approvals, approval_keys) = queue();
     let (leftovers, leftover_keys) = queue();
@@ -64,6 +66,7 @@ pub async fn run(parts: Parts) {
         deletion_requests,
         change_requests,
         rollout_records,
+        releases,
         regimes,
         approvals,
         leftovers,
@@ -95,6 +98,7 @@ pub async fn run(parts: Parts) {
         start.worker("deletion_requests", REQUESTS_AT_ONCE, request_keys, deletion_requests::reconcile),
         start.worker("change_requests", REQUESTS_AT_ONCE, change_keys, change_requests::reconcile),
         start.worker("rollout_records", RECORDS_AT_ONCE, workload_keys, rollout_records::reconcile),
+        start.worker("releases", 1, release_keys, releases::reconcile),
         start.worker("regimes", 1, regime_keys, regimes::reconcile),
         start.worker("approvals", OTHERS_AT_ONCE, approval_keys, approvals::reconcile),
         start.worker("leftovers", OTHERS_AT_ONCE, leftover_keys, leftovers::reconcile),

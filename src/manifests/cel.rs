@@ -124,6 +124,37 @@ pub fn images_changed() -> String {
     any(&lists.map(changed))
 }
 
+/// No entry of a webhook configuration refuses what it can't ask about.
+pub fn all_fail_open(configuration: &str) -> String {
+    format!("{}.all(o, {})", list(configuration, "webhooks"), fails_open("o"))
+}
+
+fn fails_open(entry: &str) -> String {
+    format!("{entry}.?failurePolicy.orValue('Fail') != 'Fail'")
+}
+
+/// Every entry that fails closed still does, is asked about at least as much, and is answered by the same server.
+pub fn webhooks_kept() -> String {
+    let same = |field: &str| format!("dyn(n).?{field} == dyn(o).?{field}");
+    let fields = ["matchPolicy", "reinvocationPolicy", "namespaceSelector", "objectSelector", "matchConditions"];
+    let server = ["clientConfig.?service", "clientConfig.?url"];
+    let same: Vec<_> = fields.iter().chain(&server).map(|field| same(field)).collect();
+    let within = |field: &str| format!("r.?{field}.orValue([]).all(x, x in m.?{field}.orValue([]))");
+    let covered: Vec<_> = ["apiGroups", "apiVersions", "operations", "resources"].map(within).into();
+    format!(
+        "{}.all(o, {} || {}.exists(n, n.name == o.name && !({}) && {} && {}.all(r, {}.exists(m, {} && \
+         (m.?scope.orValue('*') == '*' || m.?scope == r.?scope)))))",
+        list("oldObject", "webhooks"),
+        fails_open("o"),
+        list("object", "webhooks"),
+        fails_open("n"),
+        same.join(" && "),
+        list("o", "rules"),
+        list("n", "rules"),
+        covered.join(" && "),
+    )
+}
+
 /// The caller is in `group`.
 pub fn caller_in(group: &str) -> String {
     format!("'{group}' in {}", list("request.userInfo", "groups"))

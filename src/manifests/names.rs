@@ -18,6 +18,10 @@ pub const STAMP: &str = "foureyes-stamp";
 /// The validating webhook configuration.
 pub const GUARD: &str = "foureyes-guard";
 
+/// Both, by kind and name.
+pub const CONFIGURATIONS: [(&str, &str); 2] =
+    [("MutatingWebhookConfiguration", STAMP), ("ValidatingWebhookConfiguration", GUARD)];
+
 /// Private sealing keys; made and read by name.
 pub const SEALING_KEY_SECRET: &str = "foureyes-sealing-key";
 /// The authority that the controller keeps for the webhook's certificate.

@@ -2,7 +2,7 @@
 //! webhook gone. Objects are named by `oldObject.metadata.name`, never by `resourceNames`, which a deletion of a
 //! collection evades (fact 20).
 
-use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
+use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP, RELEASED};
 use foureyes_core::domain::ready;
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
@@ -177,7 +177,56 @@ fn ephemeral() -> Policy {
     }
 }
 
-fn all() -> [Policy; 6] {
+/// What asks us: the API server calls no webhook about webhooks (bypass 1). Entries that may fail open protect nothing.
+/// The marker is the controller's word that a change which two people signed off lets it go.
+fn configurations() -> Policy {
+    let controller = Component::Controller.username();
+    let names = names::CONFIGURATIONS.map(|(_, name)| name);
+    let marker = |object: &str| format!("{object}.metadata.?annotations[?'{RELEASED}']");
+    Policy {
+        name: "foureyes-webhooks",
+        group: "admissionregistration.k8s.io",
+        resources: vec!["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+        operations: &["CREATE", "UPDATE", "DELETE"],
+        own_namespace_only: false,
+        condition: Some((
+            "of-foureyes",
+            format!("(oldObject != null ? oldObject : object).metadata.name in {}", cel::strings(&names)),
+        )),
+        validations: vec![
+            (
+                cel::any(&[
+                    "request.operation == 'DELETE'".to_owned(),
+                    format!("request.userInfo.username == '{controller}'"),
+                    format!("!{}.hasValue()", marker("object")),
+                    format!("(oldObject != null && {} == {})", marker("object"), marker("oldObject")),
+                ]),
+                format!(
+                    "only {controller} writes {RELEASED}: it says that an approved change lets the configuration go"
+                ),
+            ),
+            (
+                cel::any(&[
+                    "request.operation == 'CREATE'".to_owned(),
+                    format!("{}.orValue('') == oldObject.metadata.uid", marker("oldObject")),
+                    format!("(request.operation == 'DELETE' && {})", cel::all_fail_open("oldObject")),
+                    format!(
+                        "(request.operation == 'UPDATE' && !({}) && {})",
+                        cel::owners_added(),
+                        cel::webhooks_kept()
+                    ),
+                ]),
+                format!(
+                    "without {} nothing is refused any more: they lose no entry, rule, scope or failurePolicy before two people have signed off a change that lets them go. Ask for it with: {}",
+                    names.join(" and "),
+                    ready::release(NAMESPACE, &names::CONFIGURATIONS)
+                ),
+            ),
+        ],
+    }
+}
+
+fn all() -> [Policy; 7] {
     [
         status(),
         records(),
@@ -198,6 +247,7 @@ fn all() -> [Policy; 6] {
             &[Anchor { name: SEALING_KEY_SECRET, writer: Component::Keys }],
         ),
         definitions(),
+        configurations(),
     ]
 }
 

@@ -11,6 +11,7 @@ mod forged_reviews;
 mod gap;
 mod interleavings;
 mod killed;
+mod leaving;
 mod outage;
 mod overload;
 mod restarts;

@@ -24,3 +24,4 @@ mod sign_offs;
 mod spellings;
 mod support;
 mod undisturbed;
+mod webhooks;

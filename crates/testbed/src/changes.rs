@@ -45,8 +45,9 @@ struct Change {
 
 /// The lines of refusals that ask for a change.
 fn requests(text: &str) -> impl Iterator<Item = &str> {
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| line.starts_with("echo '") && line.contains(r#""kind":"ChangeRequest""#))
+    // An admission policy says all in one line.
+    let lines = text.lines().filter_map(|line| Some(line[line.find("echo '")?..].trim_end()));
+    lines.filter(|line| line.contains(r#""kind":"ChangeRequest""#))
 }
 
 fn request(cluster: &Cluster, line: &str) -> Result<Change> {

@@ -14,7 +14,7 @@ use crate::cluster::workloads::Recorded;
 use crate::controllers::context::{CALL, Shared};
 use crate::controllers::error::ReconcileError;
 use crate::controllers::queue::Next;
-use crate::controllers::rollout_records;
+use crate::controllers::{releases, rollout_records};
 
 /// Rights are given and taken without an event: a change that somebody has signed off is looked at this often.
 const SIGNED_OFF: Duration = Duration::from_secs(5 * 60);
@@ -30,7 +30,11 @@ pub async fn apply(context: &Shared, looked: Looked) -> Result<Next, ReconcileEr
     let (request, plan) = (&looked.facts.request, &looked.plan);
     if request.status.as_ref() != Some(&plan.status) {
         for workload in looked.facts.identities.iter().flatten().filter(|_| has_a_word(request, plan)) {
-            Box::pin(rollout_records::look(context, workload, Some(&looked))).await?;
+            if releases::is_one(workload) {
+                Box::pin(releases::look(context, workload, Some(&looked))).await?;
+            } else {
+                Box::pin(rollout_records::look(context, workload, Some(&looked))).await?;
+            }
         }
         tell(context, request, plan).await;
         write(context, request, &plan.status).await?;

@@ -61,6 +61,7 @@ fn process_before_the_first_start(fake: &Fake) -> Context {
         deletion_requests: queue().0,
         change_requests: queue().0,
         rollout_records: queue().0,
+        releases: queue().0,
         regimes: queue().0,
         approvals: queue().0,
         leftovers: queue().0,

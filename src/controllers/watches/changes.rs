@@ -15,7 +15,7 @@ use crate::cluster::watch::{Seen, watch, watch_untyped};
 use crate::cluster::workloads::{ROLLOUT, Recorded};
 use crate::controllers::changes::Known;
 use crate::controllers::context::{Context, Shared};
-use crate::controllers::sign_offs;
+use crate::controllers::{releases, sign_offs};
 
 /// Pods come and go without a new generation; what their images turned out to be is looked at once for many.
 const PODS: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ pub async fn changes(context: Context, read: Latch) {
                 let before = context.changes().learn(known);
                 // Its targets are known from when it was open.
                 for target in before.into_iter().filter(|_| ended).flat_map(|before| before.targets) {
-                    context.queues.rollout_records.soon(target);
+                    concerns(&context, target);
                 }
             }
             Seen::Gone(known) => {
@@ -50,16 +50,26 @@ pub async fn changes(context: Context, read: Latch) {
                     gone(&context, known);
                 }
                 context.look_at_all_requests();
+                releases::configurations().for_each(|configuration| context.queues.releases.soon(configuration));
                 read.happens();
             }
         }
     }
 }
 
+/// What a change that is over was about.
+fn concerns(context: &Shared, target: WorkloadIdentity) {
+    if releases::is_one(&target) {
+        context.queues.releases.soon(target);
+    } else {
+        context.queues.rollout_records.soon(target);
+    }
+}
+
 /// What it promised is good for nothing any more, and what was said about it goes with it.
 fn gone(context: &Shared, known: Known) {
     for target in known.targets {
-        context.queues.rollout_records.soon(target);
+        concerns(context, target);
     }
     context.queues.sign_offs.within(known.uid, sign_offs::GRACE);
 }

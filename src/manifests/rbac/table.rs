@@ -214,7 +214,7 @@ pub const ROLES: &[Role] = &[
                 resources: &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
                 names: &[STAMP, GUARD],
                 verbs: &["get", "patch"],
-                why: "fills in the caBundle, and nothing else",
+                why: "fills in the caBundle, and notes that an approved change lets one go",
             },
         ],
     },

@@ -6,12 +6,37 @@ use serde_json::{Value, json};
 use super::{Who, until};
 
 const GUARD: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/foureyes-guard";
+/// Keeps anybody from taking the configurations away alone. Nothing in the API guards it (fact 21).
+const BELT: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/foureyes-webhooks";
 const STAMP: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/foureyes-stamp";
 
 /// Puts back what it holds, also when the test fails meanwhile: others come after it.
-struct Saved<'a> {
+pub struct Saved<'a> {
     cluster: &'a Cluster,
     objects: Vec<Value>,
+}
+
+impl<'a> Saved<'a> {
+    /// Both configurations.
+    pub async fn webhooks(cluster: &'a Cluster, admin: &Who) -> Self {
+        let mut saved = Self { cluster, objects: Vec::new() };
+        saved.take(admin, GUARD).await;
+        saved.take(admin, STAMP).await;
+        saved
+    }
+
+    async fn take(&mut self, admin: &Who, path: &str) {
+        let mut object = admin.get(path).await.unwrap();
+        object["metadata"] = json!({"name": object["metadata"]["name"], "labels": object["metadata"]["labels"]});
+        self.objects.push(object);
+    }
+
+    /// Puts it back now, and waits until the API server knows.
+    pub async fn back(self, admin: &Who) {
+        drop(self);
+        until("the guard to be asked again", async || guards(admin).await).await;
+        until("the stamp to be asked again", async || stamps(admin).await).await;
+    }
 }
 
 impl Drop for Saved<'_> {
@@ -27,19 +52,16 @@ impl Drop for Saved<'_> {
 /// The admin removes both configurations, something happens, and they are put back as they were. The API server knows
 /// of either a moment later; when this returns it does.
 pub async fn without_webhooks<T>(cluster: &Cluster, admin: &Who, happens: impl AsyncFnOnce() -> T) -> T {
-    let mut saved = Saved { cluster, objects: Vec::new() };
-    for path in [GUARD, STAMP] {
-        let mut object = admin.get(path).await.unwrap();
-        object["metadata"] = json!({"name": object["metadata"]["name"], "labels": object["metadata"]["labels"]});
-        saved.objects.push(object);
-        admin.delete(path).await.unwrap();
+    let mut saved = Saved::webhooks(cluster, admin).await;
+    saved.take(admin, BELT).await;
+    for path in [BELT, GUARD, STAMP] {
+        // The API server forgets the policy a moment later.
+        until("it to go", async || admin.delete(path).await.is_ok()).await;
     }
     until("the guard to be asked no more", async || !guards(admin).await).await;
     until("the stamp to be asked no more", async || !stamps(admin).await).await;
     let value = happens().await;
-    drop(saved);
-    until("the guard to be asked again", async || guards(admin).await).await;
-    until("the stamp to be asked again", async || stamps(admin).await).await;
+    saved.back(admin).await;
     value
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use foureyes_testbed::Cluster;
 use tokio::runtime::Runtime;
 
-pub use gap::without_webhooks;
+pub use gap::{Saved, without_webhooks};
 pub use objects::{Asked, claim, claim_path, description, namespace_path, request, request_path};
 pub use people::{Refused, Who};
 pub use webhook::{Webhook, delete_review};

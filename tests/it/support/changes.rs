@@ -25,7 +25,13 @@ pub fn line(text: &str) -> (&str, Value) {
 /// Somebody asks with the line of a refusal.
 #[track_caller]
 pub fn asked(person: &str, refusal: &str) -> Change {
-    let (line, manifest) = line(refusal);
+    asked_with(person, line(refusal).0)
+}
+
+/// The same with the line alone.
+#[track_caller]
+pub fn asked_with(person: &str, line: &str) -> Change {
+    let manifest: Value = serde_json::from_str(line.split('\'').nth(1).unwrap()).unwrap();
     let created = went(&paste(person, line));
     let name = created.split([' ', '/']).nth(1).unwrap().to_owned();
     Change { namespace: manifest["metadata"]["namespace"].as_str().unwrap().to_owned(), name }

@@ -48,6 +48,9 @@ pub const METADATA_PREFIX: &str = "foureyes.dev/";
 pub const APPROVED_BY: &str = "foureyes.dev/approved-by";
 /// Annotation in which stamp keeps the sealed record behind [`APPROVED_BY`].
 pub const APPROVED_BY_RECORD: &str = "foureyes.dev/approved-by-record";
+/// On a webhook configuration of ours while an approved change lets it go; its value is the configuration's UID, so that
+/// it says nothing of another one with that name.
+pub const RELEASED: &str = "foureyes.dev/released";
 /// The group that may loosen what scopes protection and use the break-glass path; it opens no way to data.
 pub const BREAK_GLASS_GROUP: &str = "foureyes:breakglass";
 

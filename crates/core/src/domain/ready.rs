@@ -82,6 +82,22 @@ pub fn change(namespace: &str, title: &str, target: &ChangeTarget) -> String {
     create(&object)
 }
 
+/// Opens the change that lets webhook configurations of ours go; kind and name of each.
+pub fn release(namespace: &str, configurations: &[(&str, &str)]) -> String {
+    let target = |(kind, name): &(&str, &str)| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "name": name, "action": "Remove"});
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "ChangeRequest",
+        "metadata": {"generateName": "release-", "namespace": namespace},
+        "spec": {
+            "type": "Normal",
+            "title": "let the webhook configurations of foureyes go",
+            "targets": configurations.iter().map(target).collect::<Vec<_>>(),
+        },
+    });
+    create(&object)
+}
+
 /// Shows a change.
 pub fn show_change(namespace: &str, change: &str) -> String {
     format!("kubectl -n {} get changerequest {} -o yaml", word(namespace), word(change))
