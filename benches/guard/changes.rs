@@ -51,7 +51,8 @@ async fn change(client: &Client, namespace: &str, number: usize, of: usize) -> R
     let uid = created.metadata.uid.unwrap_or_default();
     let status = Patch::Merge(ended(&name, &digest("template/v1", number), of));
     requests.patch_status(&name, &PatchParams::default(), &status).await?;
-    let sign_off: SignOff = serde_json::from_value(sign_off("ChangeRequest", &name, &uid))?;
+    let subject = json!({"kind": "ChangeRequest", "namespace": namespace, "name": name, "uid": uid});
+    let sign_off: SignOff = serde_json::from_value(sign_off(&subject))?;
     sign_offs.create(&PostParams::default(), &sign_off).await?;
     Ok(())
 }

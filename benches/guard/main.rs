@@ -33,7 +33,7 @@ pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>
 const SIZES: [usize; 3] = [6, 17, 49];
 /// The size that the limits are stated for.
 const USUAL: usize = 17;
-const PARTS: [&str; 4] = ["router", "latency", "cpu", "cluster"];
+const PARTS: [&str; 6] = ["router", "latency", "cpu", "confirmed", "memory", "changes"];
 
 fn main() -> Result<()> {
     // Only fails if there is one already, and nothing ran before.
@@ -46,6 +46,23 @@ fn main() -> Result<()> {
         ["router", review, kilobytes] if kilobytes.parse::<usize>().is_ok() => router::run(review, kilobytes.parse()?),
         parts => measure(parts),
     }
+}
+
+fn on_a_cluster(wanted: &impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
+    let cluster = foureyes_testbed::Cluster::start("bench")?;
+    if wanted("confirmed") {
+        confirmed::measure(&cluster, report)?;
+    }
+    if wanted("memory") || wanted("changes") {
+        memory::stand_aside(&cluster)?;
+    }
+    if wanted("memory") {
+        memory::requests(&cluster, report)?;
+    }
+    if wanted("changes") {
+        memory::changes(&cluster, report)?;
+    }
+    Ok(())
 }
 
 fn measure(parts: &[&str]) -> Result<()> {
@@ -63,10 +80,8 @@ fn measure(parts: &[&str]) -> Result<()> {
     if wanted("cpu") {
         cpu::measure(&mut report)?;
     }
-    if wanted("cluster") {
-        let cluster = foureyes_testbed::Cluster::start("bench")?;
-        confirmed::measure(&cluster, &mut report)?;
-        memory::measure(&cluster, &mut report)?;
+    if wanted("confirmed") || wanted("memory") || wanted("changes") {
+        on_a_cluster(&wanted, &mut report)?;
     }
     report.print(&mut io::stdout())?;
     Ok(())

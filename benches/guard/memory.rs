@@ -26,9 +26,9 @@ const IDLE: Duration = Duration::from_secs(70);
 const PROGRAM: &str = "webhook-measured";
 const NAMESPACE: &str = "foureyes-system";
 
-pub fn measure(cluster: &Cluster, report: &mut Report) -> Result<()> {
+/// With deletions.
+pub fn requests(cluster: &Cluster, report: &mut Report) -> Result<()> {
     eprintln!("memory of foureyes webhook");
-    stand_aside(cluster)?;
     let mut written = 0;
     for step in STEPS {
         objects::write(cluster, written..step)?;
@@ -46,7 +46,12 @@ pub fn measure(cluster: &Cluster, report: &mut Report) -> Result<()> {
         report.note(format!("{what}, peak"), format!("{most:.1} MB"));
         drop(webhook);
     }
-    forget(cluster, &["signoffs", "deletionrequests"])?;
+    forget(cluster, &["signoffs", "deletionrequests"])
+}
+
+/// With changes and records; the controller's, too.
+pub fn changes(cluster: &Cluster, report: &mut Report) -> Result<()> {
+    eprintln!("memory with changes, and what an idle cluster costs");
     changes::write(cluster, CHANGES, RECORDS)?;
     let webhook = Webhook::start(cluster)?;
     thread::sleep(SETTLE);
@@ -98,7 +103,7 @@ fn written(cluster: &Cluster) -> Result<u64> {
 }
 
 /// Ends everything of foureyes that would judge or follow each of the objects as it is written.
-fn stand_aside(cluster: &Cluster) -> Result<()> {
+pub fn stand_aside(cluster: &Cluster) -> Result<()> {
     for program in ["controller", "webhook-a", "webhook-b"] {
         cluster.process(program).kill()?;
     }

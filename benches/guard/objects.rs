@@ -44,7 +44,8 @@ async fn write_one(client: &Client, number: usize) -> Result<()> {
     let created = requests.create(&PostParams::default(), &request).await?;
     let uid = created.metadata.uid.unwrap_or_default();
     requests.patch_status(&name, &PatchParams::default(), &Patch::Merge(status(&name, &uid, number))).await?;
-    let sign_off: SignOff = serde_json::from_value(sign_off("DeletionRequest", &name, &uid))?;
+    let sign_off: SignOff =
+        serde_json::from_value(sign_off(&json!({"kind": "DeletionRequest", "name": name, "uid": uid})))?;
     sign_offs.create(&PostParams::default(), &sign_off).await?;
     Ok(())
 }
@@ -102,12 +103,13 @@ fn status(name: &str, uid: &str, number: usize) -> Value {
     }})
 }
 
-/// bob approves a request of this kind.
-pub fn sign_off(kind: &str, request: &str, uid: &str) -> Value {
+/// bob's word about the subject.
+pub fn sign_off(subject: &Value) -> Value {
+    let request = subject["name"].as_str().unwrap_or_default();
     json!({
         "apiVersion": "foureyes.dev/v1alpha1", "kind": "SignOff", "metadata": {"name": format!("{request}-approve")},
         "spec": {
-            "subject": {"kind": kind, "name": request, "uid": uid}, "says": "Approve",
+            "subject": subject, "says": "Approve",
             "digest": format!("subject/v1:sha256:{:064x}", 7), "author": author("bob"), "at": "2026-11-01T10:05:00Z", "seal": SEAL,
         },
     })
