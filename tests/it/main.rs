@@ -17,6 +17,7 @@ mod keys;
 mod leftovers;
 mod plugin;
 mod records;
+mod rollout_resources;
 mod rollouts;
 mod scope;
 mod sidecars;
