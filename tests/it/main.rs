@@ -8,6 +8,7 @@ mod by_itself;
 mod cascade;
 mod certificates;
 mod cluster;
+mod delegations;
 mod deletions;
 mod exempt;
 mod gitops;
