@@ -12,6 +12,7 @@ mod delegations;
 mod deletions;
 mod exempt;
 mod gitops;
+mod held_back;
 mod helm;
 mod identity;
 mod keys;
