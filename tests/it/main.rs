@@ -10,6 +10,7 @@ mod certificates;
 mod cluster;
 mod delegations;
 mod deletions;
+mod editing;
 mod exempt;
 mod gitops;
 mod held_back;
