@@ -1,9 +1,9 @@
-//! Rollouts while they are only warned about, and while nobody puts on record what runs.
+//! Rollouts while they are only warned about, while nobody puts on record what runs, and while no webhook looks.
 
 use foureyes_testbed::{Cluster, Environment, Output, wait_for, with_four_eyes};
 use serde_json::json;
 
-use crate::support::{BED, PATIENCE};
+use crate::support::{BED, PATIENCE, Who, runtime, without_webhooks};
 
 const IMAGE: &str = "registry.example.org/web";
 const NEW: &str = "[RolloutNotRequested]";
@@ -74,8 +74,33 @@ impl<'a> Place<'a> {
         assert!(waited.is_ok(), "the record stayed {last:?}, and never was {expected:?}");
     }
 
+    /// What happens while no webhook is asked.
+    fn unguarded(&self, happens: impl FnOnce()) {
+        runtime().block_on(async {
+            let admin = Who::is(self.cluster, "admin").await;
+            without_webhooks(self.cluster, &admin, async || happens()).await;
+        });
+    }
+
+    /// Names of the changes that were opened for what nobody has signed off.
+    fn bills(&self) -> Vec<String> {
+        let path = "-o=jsonpath={.items[?(@.spec.type==\"Unauthorized\")].metadata.name}";
+        let names = went(&self.kubectl("admin", &["get", "changerequests", path]));
+        names.split_whitespace().map(str::to_owned).collect()
+    }
+
     fn phases(&self) -> String {
         went(&self.kubectl("admin", &["get", "changerequests", "-o=jsonpath={.items[*].status.phase}"]))
+    }
+
+    #[track_caller]
+    fn phases_become(&self, expected: &str) {
+        let mut last = String::new();
+        let waited = wait_for("the phases", PATIENCE, || {
+            last = self.phases();
+            Ok((last == expected).then_some(()))
+        });
+        assert!(waited.is_ok(), "the phases stayed {last:?}, and never were {expected:?}");
     }
 }
 
@@ -167,4 +192,37 @@ fn what_ran_while_the_controller_was_down_can_be_gone_back_to() {
     place.becomes("Rollback Seen;Change Seen;Change Missed;Change Seen");
     until("the changes to end", || place.phases() == "Succeeded Succeeded Succeeded");
     assert!(place.rolls(4, &[]).text().contains(NEW));
+}
+
+/// Drift: nobody was there to refuse it, and the controller sees it all the same.
+#[test]
+fn what_came_through_a_gap_opens_one_change_that_ends_with_the_way_back() {
+    let _turn = BED.alone();
+    let place = Place::new(BED.cluster(), "drift");
+    place.phases_become("Succeeded");
+    assert!(place.rolls(2, &[]).text().contains(NEW));
+    place.unguarded(|| drop(went(&place.rolls(2, &[]))));
+    place.becomes("Unauthorised Seen;Change Seen");
+    until("a change to be opened", || !place.bills().is_empty());
+    let bills = place.bills();
+    assert!(matches!(&bills[..], [bill] if bill.starts_with("unauthorised-web-")), "{bills:?}");
+
+    // it runs, restarts and scales, and neither that nor another controller opens a second one
+    went(&place.kubectl("eve", &["scale", "deployment/web", "--replicas=2"]));
+    went(&place.kubectl("eve", &["rollout", "restart", "deployment/web"]));
+    assert!(place.rolls(3, &[]).text().contains(NEW));
+    let controller = place.cluster.process("controller");
+    controller.stop().unwrap();
+    controller.start_ready().unwrap();
+    went(&place.kubectl("admin", &["rollout", "status", "deployment/web", "--timeout=60s"]));
+    assert_eq!(place.record(), "Unauthorised Seen;Change Seen");
+
+    went(&place.kubectl("eve", &["rollout", "undo", "deployment/web", "--to-revision=1"]));
+    place.becomes("Rollback Seen;Unauthorised Seen;Change Seen");
+    place.phases_become("RolledBack Succeeded");
+    assert_eq!(place.bills(), bills);
+    // there is no way back to what nobody signed off, and the review stays owed
+    assert!(place.rolls(2, &[]).text().contains(NEW));
+    let deleted = place.kubectl("alice", &["delete", "changerequest", &bills[0]]);
+    assert!(!deleted.ok() && deleted.text().contains("[RequestInUse]"), "{}", deleted.text());
 }

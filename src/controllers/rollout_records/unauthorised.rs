@@ -118,17 +118,26 @@ fn plain(text: &str, most: usize) -> String {
     text.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ').take(most).collect()
 }
 
-/// Whether this change was opened by the controller, whose account that is, for this.
+/// Whether this change was opened by the controller, whose account that is, for this. While no webhook was asked nobody
+/// wrote down by whom: then it is one if it says nothing but what the controller would, or each look in a gap would open
+/// another.
 fn is_it(request: &ChangeRequest, spec: &ChangeRequestSpec, account: &str) -> bool {
-    let requester = request.spec.requester.as_ref();
-    request.spec.change_type == spec.change_type
-        && request.spec.targets == spec.targets
-        && requester.is_some_and(|requester| requester.author.username == account)
+    let there = &request.spec;
+    match &there.requester {
+        Some(requester) => {
+            there.change_type == spec.change_type
+                && there.targets == spec.targets
+                && requester.author.username == account
+        }
+        None => there == spec,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     fn workload(name: &str) -> WorkloadIdentity {
@@ -156,6 +165,23 @@ mod tests {
         assert_ne!(name, unauthorised(&web, "template/v1:sha256:bb", "now").name(0));
         let long = workload(&format!("{}.x", "a".repeat(99)));
         assert!(!unauthorised(&long, &digest, "now").name(0).contains(".-"));
+    }
+
+    #[test]
+    fn it_is_known_again_by_its_requester_and_without_one_by_all_that_it_says() {
+        const ACCOUNT: &str = "system:serviceaccount:foureyes-system:foureyes-controller";
+        let (web, digest) = (workload("web"), digest());
+        let spec = unauthorised(&web, &digest, "now").spec().unwrap();
+        let is_it = |there: &ChangeRequestSpec| is_it(&ChangeRequest::new("x", there.clone()), &spec, ACCOUNT);
+        let by = |username: &str| ChangeRequestSpec {
+            title: "another".to_owned(),
+            requester: serde_json::from_value(json!({"username": username, "at": "2026-01-01T00:00:00Z"})).unwrap(),
+            ..spec.clone()
+        };
+        assert!(is_it(&by(ACCOUNT)) && !is_it(&by("eve")));
+        assert!(is_it(&spec));
+        assert!(!is_it(&ChangeRequestSpec { title: "another".to_owned(), ..spec.clone() }));
+        assert!(!is_it(&ChangeRequestSpec { change_type: ChangeType::Normal, ..by(ACCOUNT) }));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::sync::Once;
 
 use serde_json::{Value, json};
 
-use super::floor::edit_floor;
-use super::objects::{claim_of, eventually};
+use super::floor::{edit_floor, in_force};
+use super::objects::claim_of;
 use super::{me, production, succeeds_with};
 
 /// A storage class whose claims are exempt.
@@ -53,12 +53,8 @@ pub fn disposable() {
         let mut probe = claim_of(&namespace, "probe");
         probe["spec"]["storageClassName"] = json!(DISPOSABLE);
         me("admin").creates(&probe);
-        // calls alternate between the webhooks
-        let mut in_a_row = 0;
-        eventually("the exemption to be known", || {
-            let dry_run = me("eve").kubectl(&["-n", &namespace, "delete", "pvc", "probe", "--dry-run=server"]);
-            in_a_row = if dry_run.ok() { in_a_row + 1 } else { 0 };
-            in_a_row == 6
+        in_force("the exemption to be known", || {
+            me("eve").kubectl(&["-n", &namespace, "delete", "pvc", "probe", "--dry-run=server"]).ok()
         });
     });
 }

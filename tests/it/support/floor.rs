@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use foureyes_testbed::{wait_for, with_four_eyes};
 use serde_json::Value;
 
+use super::objects::eventually;
 use super::spelling::record;
 use super::{PATIENCE, cluster, me};
 
@@ -42,5 +43,16 @@ pub fn add_to_floor(list: &str, entry: &Value) {
         if !entries.contains(entry) {
             entries.push(entry.clone());
         }
+    });
+}
+
+/// Waits until what follows from a policy, a configuration or a label is seen by both webhooks: calls alternate between
+/// them.
+#[track_caller]
+pub fn in_force(what: &str, mut probe: impl FnMut() -> bool) {
+    let mut in_a_row = 0;
+    eventually(what, || {
+        in_a_row = if probe() { in_a_row + 1 } else { 0 };
+        in_a_row == 6
     });
 }

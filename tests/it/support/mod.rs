@@ -4,6 +4,8 @@ pub mod changes;
 pub mod decisions;
 pub mod exempt;
 pub mod floor;
+pub mod injector;
+pub mod kinds;
 pub mod objects;
 pub mod requests;
 pub mod spelling;

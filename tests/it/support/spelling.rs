@@ -71,6 +71,16 @@ pub fn deployment(namespace: &str, name: &str) -> Object {
     }
 }
 
+/// An object of a kind that a test has defined.
+pub fn custom(group: &str, kind: &str, plural: &str, namespace: &str, name: &str) -> Object {
+    Object {
+        args: vec![format!("--namespace={namespace}"), format!("{plural}.{group}/{name}")],
+        path: format!("/apis/{group}/v1/namespaces/{namespace}/{plural}/{name}"),
+        head: json!({"apiVersion": format!("{group}/v1"), "kind": kind,
+                     "metadata": {"name": name, "namespace": namespace}}),
+    }
+}
+
 /// One of our own, by its plural.
 pub fn record(plural: &str, name: &str) -> Object {
     let kind = match plural {
