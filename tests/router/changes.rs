@@ -397,3 +397,24 @@ async fn nobody_reviews_the_records_for_they_are_kept_by_a_policy() {
         assert_eq!(judge(&build(synced(), &Api::default()), &asked).await, refused("ReviewUnexpected"));
     }
 }
+
+#[tokio::test]
+async fn whoever_names_a_kind_that_nobody_asks_about_is_warned() {
+    let policy = |groups: &[&str]| {
+        let resources: Vec<Value> =
+            groups.iter().map(|group| json!({"group": group, "kind": "Site", "template": ".spec.template"})).collect();
+        json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SafetyPolicy", "metadata": {"name": "default"},
+               "spec": {"rolloutResources": resources}})
+    };
+    let router = build(synced(), &Api::default());
+    let warnings = async |groups: &[&str]| {
+        let asked = written("UPDATE", "safetypolicies", Some(&policy(&[])), Some(&policy(groups)));
+        let answer = review(&router, "/guard", &asked).await;
+        assert_eq!(answer["allowed"], true, "{answer}");
+        answer["warnings"].as_array().cloned().unwrap_or_default()
+    };
+    assert!(warnings(&["apps.kruise.io"]).await.is_empty());
+    let told = warnings(&["sites.example.org", "apps.kruise.io"]).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].as_str().unwrap().contains("sites.example.org") && !told[0].as_str().unwrap().contains('\n'));
+}

@@ -45,6 +45,11 @@ const BUILT_IN: [(&str, &str, &[&str]); 8] = [
 /// them in any case.
 pub const FURTHER_GROUPS: [&str; 3] = ["apps.kruise.io", "apps.openshift.io", "serving.knative.dev"];
 
+/// Whether the shipped rules ask about some kinds of this group.
+pub fn is_asked_about(group: &str) -> bool {
+    FURTHER_GROUPS.contains(&group) || BUILT_IN.iter().any(|(other, ..)| *other == group)
+}
+
 fn built_in(group: &str, kind: &str) -> Option<&'static [&'static str]> {
     BUILT_IN.iter().find(|(other, known, _)| (*other, *known) == (group, kind)).map(|(.., path)| *path)
 }
