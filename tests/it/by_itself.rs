@@ -2,22 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::objects::{names, within};
+use crate::support::objects::{names, web, within};
 use crate::support::{account, decisions, field, me, production, went};
 
 use std::time::Duration;
 
 /// The autoscaler's controller looks at each of its objects every 15 s.
 const LONG: Duration = Duration::from_secs(90);
-
-fn deployment(namespace: &str) -> Value {
-    let container = json!({"name": "web", "image": "registry.example.org/web:1"});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": namespace, "name": "web"},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
-                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}},
-    })
-}
 
 #[track_caller]
 fn replicas(namespace: &str, count: u32) {
@@ -48,7 +39,7 @@ fn asked_nothing_but_a_restart(namespace: &str) {
 #[test]
 fn an_autoscaler_scales() {
     let namespace = production("autoscaled");
-    me("alice").creates_with_four_eyes(&deployment(&namespace));
+    me("alice").creates_with_four_eyes(&web(&namespace, 1));
     replicas(&namespace, 1);
     // its own controller, which needs no metrics to put what is out of bounds back into them
     let bounds = |least: u32, most: u32| json!({"spec": {"minReplicas": least, "maxReplicas": most}});
@@ -76,7 +67,7 @@ fn an_autoscaler_scales() {
 #[test]
 fn controllers_put_back_what_was_taken() {
     let namespace = production("healed");
-    me("alice").creates_with_four_eyes(&deployment(&namespace));
+    me("alice").creates_with_four_eyes(&web(&namespace, 1));
     me("eve").does(&["-n", &namespace, "scale", "deployment", "web", "--replicas=2"]);
     replicas(&namespace, 2);
     let again = |kind: &str, take: &dyn Fn(&str)| {

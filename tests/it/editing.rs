@@ -5,21 +5,16 @@ use foureyes_testbed::Output;
 use serde_json::{Value, json};
 
 use crate::support::changes::opened;
+use crate::support::objects::{IMAGE, web};
 use crate::support::spelling::merge;
 use crate::support::{cluster, denied, denied_in_words, field, me, paste, production, went};
 
-const IMAGE: &str = "registry.example.org/web";
 const NEW: &str = "RolloutNotRequested";
 
 /// A production namespace in which version 1 runs with everybody's consent.
 fn running(prefix: &str) -> String {
     let namespace = production(prefix);
-    let container = json!({"name": "web", "image": format!("{IMAGE}:1")});
-    me("alice").creates_with_four_eyes(&json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": namespace, "name": "web"},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
-                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}},
-    }));
+    me("alice").creates_with_four_eyes(&web(&namespace, 1));
     namespace
 }
 

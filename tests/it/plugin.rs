@@ -1,23 +1,10 @@
 //! kubectl-foureyes on the real control plane: from asking to the record, by people with nothing else.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::objects::eventually;
+use crate::support::objects::{eventually, web};
 use crate::support::requests::delete_claim;
 use crate::support::{claim, denied, field, me, production, went};
-
-fn deployment(namespace: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": namespace, "name": "web"},
-        "spec": {
-            "replicas": 1, "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "web", "image": "registry.example.org/web:1"}]},
-            },
-        },
-    })
-}
 
 /// The name in `… NAME created`.
 #[track_caller]
@@ -30,7 +17,7 @@ fn created(text: &str) -> String {
 #[test]
 fn a_change_is_asked_for_looked_at_and_signed_off() {
     let namespace = production("plugin");
-    me("eve").creates_with_four_eyes(&deployment(&namespace));
+    me("eve").creates_with_four_eyes(&web(&namespace, 1));
     let image = ["-n", &namespace, "set", "image", "deployment/web", "web=registry.example.org/web:2"];
     denied("RolloutNotRequested", &me("eve").kubectl(&image));
     let plugin =
@@ -63,7 +50,7 @@ fn a_change_is_asked_for_looked_at_and_signed_off() {
 #[test]
 fn a_change_is_stopped_asked_about_and_taken_back() {
     let namespace = production("plugin-stops");
-    me("eve").creates_with_four_eyes(&deployment(&namespace));
+    me("eve").creates_with_four_eyes(&web(&namespace, 1));
     let plugin =
         |who: &'static str, args: &[&str]| me(who).kubectl(&[&["foureyes"], args, &["-n", &namespace]].concat());
     let ask = |image: &str| {

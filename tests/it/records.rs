@@ -1,24 +1,11 @@
 //! What the controller makes of changes and of what runs, on the real control plane: by the workloads' own controllers,
 //! with the shipped permissions and definitions.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::changes::line;
-use crate::support::objects::{eventually, names};
+use crate::support::objects::{eventually, names, web};
 use crate::support::{Who, field, me, non_production, paste, production, responder, succeeds, went};
-
-fn deployment(namespace: &str, version: u32) -> Value {
-    let container = json!({"name": "web", "image": format!("registry.example.org/web:{version}")});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"namespace": namespace, "name": "web"},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}},
-        },
-    })
-}
 
 /// What the record of the Deployment says, newest first: how, and the outcome.
 fn entries(namespace: &str) -> String {
@@ -77,7 +64,7 @@ fn refused(who: &Who, object: &Value) -> String {
 #[test]
 fn from_a_refusal_to_a_record_of_who_let_it_run_and_back_again() {
     let namespace = production("recorded");
-    let (eve, one, two) = (me("eve"), deployment(&namespace, 1), deployment(&namespace, 2));
+    let (eve, one, two) = (me("eve"), web(&namespace, 1), web(&namespace, 2));
     let mut changes = Vec::new();
     for version in [&one, &two] {
         let change = asks("alice", &namespace, &refused(&eve, version));
@@ -105,7 +92,7 @@ fn from_a_refusal_to_a_record_of_who_let_it_run_and_back_again() {
 #[test]
 fn break_glass_leaves_one_bill_and_two_people_adopt_what_runs() {
     let namespace = production("glass");
-    went(&responder().kubectl_with(&["create", "-f", "-"], Some(&deployment(&namespace, 1))));
+    went(&responder().kubectl_with(&["create", "-f", "-"], Some(&web(&namespace, 1))));
     becomes(&namespace, "Unauthorised Seen;");
     eventually("the bill", || !names(&namespace, "changerequests").is_empty());
     let bill = names(&namespace, "changerequests").remove(0);
@@ -122,7 +109,7 @@ fn break_glass_leaves_one_bill_and_two_people_adopt_what_runs() {
 #[test]
 fn what_ran_when_its_namespace_became_production_is_listed_and_opens_nothing() {
     let namespace = non_production("grown");
-    me("admin").creates(&deployment(&namespace, 1));
+    me("admin").creates(&web(&namespace, 1));
     eventually("its pod", || field(&namespace, "deployment", "web", "{.status.availableReplicas}") == "1");
     assert_eq!(entries(&namespace), "");
     me("admin").does(&["label", "namespace", &namespace, "foureyes.dev/environment-"]);

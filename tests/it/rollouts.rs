@@ -6,25 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::changes::{Change, asked, line, opened};
 use crate::support::floor::add_to_floor;
-use crate::support::objects::{eventually, tighten};
+use crate::support::objects::{IMAGE, eventually, tighten, web};
 use crate::support::spelling::{self, Object, Spelling, merge};
 use crate::support::{acting, denied, denied_in_words, field, me, non_production, paste, production, went};
 
-const IMAGE: &str = "registry.example.org/web";
 const NEW: &str = "RolloutNotRequested";
-
-fn deployment(namespace: &str, version: u32) -> Value {
-    let container = json!({"name": "web", "image": format!("{IMAGE}:{version}")});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"namespace": namespace, "name": "web"},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}},
-        },
-    })
-}
 
 fn image(version: u32) -> Value {
     let containers = json!([{"name": "web", "image": format!("{IMAGE}:{version}")}]);
@@ -34,7 +20,7 @@ fn image(version: u32) -> Value {
 /// A production namespace in which version 1 runs with everybody's consent.
 fn running(prefix: &str) -> (String, Object) {
     let namespace = production(prefix);
-    me("alice").creates_with_four_eyes(&deployment(&namespace, 1));
+    me("alice").creates_with_four_eyes(&web(&namespace, 1));
     settled(&namespace);
     let object = spelling::deployment(&namespace, "web");
     (namespace, object)
@@ -82,10 +68,10 @@ fn a_new_version_is_refused_in_every_spelling() {
             me("admin").cannot(NEW, &[&["-n", &namespace], args, dry].concat());
         }
     }
-    let whole = me("eve").kubectl_with(&["replace", "--force", "-f", "-"], Some(&deployment(&namespace, 2)));
+    let whole = me("eve").kubectl_with(&["replace", "--force", "-f", "-"], Some(&web(&namespace, 2)));
     denied(NEW, &whole);
     // it was deleted, which is only warned about, and comes back as it was
-    went(&me("eve").create(&deployment(&namespace, 1), &[]));
+    went(&me("eve").create(&web(&namespace, 1), &[]));
     assert_eq!(runs(&namespace), format!("{IMAGE}:1"));
 }
 
@@ -140,7 +126,7 @@ fn every_kind_is_born_with_a_change() {
         change.is("Succeeded");
     }
     // with a name that the API server makes up, too
-    let mut generated = deployment(&namespace, 1);
+    let mut generated = web(&namespace, 1);
     generated["metadata"] = json!({"namespace": namespace, "generateName": "web-"});
     denied(NEW, &me("eve").create(&generated, &[]));
 }
@@ -239,7 +225,7 @@ fn a_revision_that_was_held_back_stays_so() {
     let namespace = non_production("held");
     let eve = me("eve");
     let at = |args: &[&str]| eve.kubectl(&[&["-n", &namespace], args].concat());
-    eve.creates(&deployment(&namespace, 1));
+    eve.creates(&web(&namespace, 1));
     settled(&namespace);
     went(&at(&["rollout", "pause", "deployment/web"]));
     went(&at(&["set", "image", "deployment/web", &format!("web={IMAGE}:2")]));
@@ -260,7 +246,7 @@ fn nothing_is_laundered_by_a_namespace_that_becomes_production() {
     let namespace = non_production("laundered");
     let eve = me("eve");
     let at = |args: &[&str]| eve.kubectl(&[&["-n", &namespace], args].concat());
-    eve.creates(&deployment(&namespace, 7));
+    eve.creates(&web(&namespace, 7));
     settled(&namespace);
     me("admin").does(&["label", "namespace", &namespace, "foureyes.dev/environment-"]);
     becomes(&namespace, "Unreviewed");
@@ -285,7 +271,7 @@ fn what_still_runs_is_taken_away_with_a_warning_or_a_change() {
     me("eve").cannot("RemovalNotRequested", &["delete", "--raw", &all]);
     let change = opened("RemovalNotRequested", || delete(&["--wait=false"]));
     change.is("Succeeded");
-    me("eve").creates_with_four_eyes(&deployment(&namespace, 1));
+    me("eve").creates_with_four_eyes(&web(&namespace, 1));
     denied("RemovalNotRequested", &delete(&[]));
     me("eve").does(&["-n", &namespace, "scale", "deployment/web", "--replicas=0"]);
     eventually("nothing to run", || field(&namespace, "deployment", "web", "{.status.replicas}").is_empty());

@@ -6,19 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::changes::asked;
 use crate::support::injector::Injector;
-use crate::support::objects::eventually;
+use crate::support::objects::{eventually, web};
 use crate::support::{decisions, denied, field, me, production, went};
 
 const NEW: &str = "RolloutNotRequested";
-
-fn deployment(namespace: &str, version: u32) -> Value {
-    let container = json!({"name": "web", "image": format!("registry.example.org/web:{version}")});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": namespace, "name": "web"},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
-                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}},
-    })
-}
 
 /// Whoever runs the platform has the API server itself put a proxy of this version into every Deployment of the namespace.
 fn by_policy(namespace: &str, version: u32) {
@@ -49,14 +40,14 @@ fn by_policy(namespace: &str, version: u32) {
 /// It is in force when the API server says so.
 #[track_caller]
 fn injected(namespace: &str, version: u32) {
-    let mut probe = deployment(namespace, 1);
+    let mut probe = web(namespace, 1);
     probe["metadata"]["name"] = json!("probe");
     let proxy = format!("proxy registry.example.org/proxy:{version} (new)");
     eventually("the proxy to be injected", || me("eve").create(&probe, &["--dry-run=server"]).text().contains(&proxy));
 }
 
 fn applies(namespace: &str, version: u32) -> Output {
-    me("eve").kubectl_with(&["apply", "-f", "-"], Some(&deployment(namespace, version)))
+    me("eve").kubectl_with(&["apply", "-f", "-"], Some(&web(namespace, version)))
 }
 
 fn runs(namespace: &str) -> String {

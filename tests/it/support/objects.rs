@@ -1,4 +1,4 @@
-//! Objects that tests of deletions create, and what is read of them.
+//! Objects that tests create, and what is read of them.
 
 use std::time::Duration;
 
@@ -17,6 +17,19 @@ pub fn claim_of(namespace: &str, name: &str) -> Value {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"namespace": namespace, "name": name},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    })
+}
+
+/// Repository of the image that [`web`] runs.
+pub const IMAGE: &str = "registry.example.org/web";
+
+/// The Deployment `web` with one replica of this version.
+pub fn web(namespace: &str, version: u32) -> Value {
+    let container = json!({"name": "web", "image": format!("{IMAGE}:{version}")});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": namespace, "name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
+                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}},
     })
 }
 
