@@ -190,11 +190,18 @@ fn what_has_ended_while_it_was_waited_for_is_a_no() {
     let ended = ran(&server, &ASK);
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.err.contains("del/pvc-reports-1 is Cancelled"), "{}", ended.err);
-    let server = shop();
-    server.refuse(&format!("DELETE {CLAIM}"), &refusal());
-    let ended = ran(&server, &ASK);
-    assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.err.contains("del/pvc-reports-1 is gone"), "{}", ended.err);
+    // Taken back, and perhaps another one made under the same name.
+    let mut another = pending();
+    another["metadata"]["uid"] = json!("00000000-0000-4000-8000-000000000009");
+    let gone = json!({"kind": "Status", "code": 404, "message": "gone", "reason": "NotFound"});
+    for (status, answer) in [(404, gone), (200, another)] {
+        let server = shop();
+        server.refuse(&format!("DELETE {CLAIM}"), &refusal());
+        server.on(&format!("GET {REQUESTS}/pvc-reports-1"), status, answer);
+        let ended = ran(&server, &ASK);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.err.contains("del/pvc-reports-1 is gone"), "{}", ended.err);
+    }
 }
 
 #[test]
