@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::objects::{eventually, web};
 use crate::support::requests::delete_claim;
-use crate::support::{claim, denied, field, me, production, went};
+use crate::support::{claim, denied, field, me, non_production, production, went};
 
 /// The name in `… NAME created`.
 #[track_caller]
@@ -91,4 +91,53 @@ fn a_deletion_is_approved_with_its_inventory_in_sight() {
     });
     assert!(shown.contains("PersistentVolumeClaim") && shown.contains("PersistentVolume"), "{shown}");
     eventually("the deletion to be let go", || delete_claim(&eve, &namespace, "data").ok());
+}
+
+#[test]
+fn a_deletion_is_asked_for_by_name() {
+    let namespace = production("plugin-asks");
+    let (eve, uid) = (me("eve"), claim(&namespace, "data"));
+    let ask = |who: &'static str, object: &str, more: &[&str]| {
+        let words = ["foureyes", "delete", object, "-n", &namespace, "--reason", "no longer needed", "--yes"];
+        me(who).kubectl(&[&words[..], more].concat())
+    };
+    let about = |uid: &str| {
+        let selector = format!("--field-selector=spec.target.uid={uid}");
+        me("admin").does(&["get", "deletionrequests", "-o=name", &selector]).trim().to_owned()
+    };
+    // Who may delete may not ask for it, and nobody has asked by trying.
+    let refused = ask("eve", "pvc/data", &[]);
+    assert!(refused.code == 1 && refused.text().contains("[RightMissing]"), "{}", refused.text());
+    assert!(ask("alice", "pvc/data", &["--dry-run=server"]).ok());
+    assert_eq!(about(&uid), "");
+
+    let shown = went(&ask("alice", "pvc/data", &[]));
+    let name = created(&shown);
+    for line in ["Requested by:  alice", "Would be lost: 1 claim, 1 volume", "PersistentVolumeClaim", "1Gi"] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+    // Whoever asks again is shown the same one, and it deletes nothing.
+    let again = went(&ask("carol", "pvc/data", &["-o=name"]));
+    assert_eq!(again.trim(), format!("deletionrequest.foureyes.dev/{name}"));
+    assert_eq!(about(&uid), again.trim());
+    denied("SignOffMissing", &delete_claim(&eve, &namespace, "data"));
+
+    // alice may not delete namespaces, and asks for one all the same.
+    let whole = ask("alice", &format!("ns/{namespace}"), &[]);
+    assert!(whole.ok() && whole.text().contains("may not delete"), "{}", whole.text());
+    assert!(whole.stdout.contains(&format!("{namespace}/data")), "{}", whole.stdout);
+
+    went(&me("bob").kubectl(&["foureyes", "approve", &format!("del/{name}"), "--yes"]));
+    eventually("the deletion to be let go", || delete_claim(&eve, &namespace, "data").ok());
+}
+
+#[test]
+fn what_needs_no_request_is_not_asked_for() {
+    let namespace = non_production("plugin-free");
+    let uid = claim(&namespace, "data");
+    let asked =
+        me("alice").kubectl(&["foureyes", "delete", "pvc/data", "-n", &namespace, "--reason", "tidying up", "--yes"]);
+    assert!(asked.ok() && asked.stdout.is_empty(), "{}", asked.text());
+    assert!(asked.stderr.contains("no request to delete"), "{}", asked.stderr);
+    assert_eq!(field(&namespace, "pvc", "data", "{.metadata.uid}"), uid, "it is still there");
 }

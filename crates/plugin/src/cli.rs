@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{approve, describe, report, request, say, status, withdraw};
+use crate::commands::{approve, delete, describe, report, request, say, status, withdraw};
 use crate::output::Format;
 
 const ABOUT: &str = "Ask for changes, look at what is asked for, and sign it off";
@@ -21,6 +21,9 @@ Examples:
 
   # alice wants another image
   kubectl foureyes request change deploy/web --image web=registry.example.org/web:2 --ticket SHOP-17
+
+  # … or a claim to go, and sees what would be lost
+  kubectl foureyes delete pvc/reports -n shop --reason \"moved to the warehouse\"
 
   # bob looks at the difference and signs it off
   kubectl foureyes approve -n shop web-5d0c61a2f3
@@ -102,6 +105,8 @@ pub enum Command {
     /// Ask for something that needs a second person
     #[command(subcommand)]
     Request(Request),
+    /// Ask for data to go: see what would be lost, and who signs that off
+    Delete(delete::Delete),
     /// Look at a request, and sign exactly that off
     Approve(approve::Approve),
     /// End a request: what it asks for shall not happen
@@ -149,6 +154,7 @@ mod tests {
     #[rstest]
     #[case(&[])]
     #[case(&["request", "change"])]
+    #[case(&["delete"])]
     #[case(&["approve"])]
     #[case(&["reject"])]
     #[case(&["hold"])]
@@ -182,6 +188,13 @@ mod tests {
     #[case("request change", false)]
     #[case("request change deploy/web --remove", true)]
     #[case("request change deploy/web --remove --image a=b", false)]
+    #[case("delete pvc/reports -n shop --reason moved --ticket SHOP-17 --yes", true)]
+    #[case("delete ns/old-shop --reason moved --dry-run=server --timeout 2m", true)]
+    #[case("delete pvc/reports", false)]
+    #[case("delete pvc/reports --reason ", false)]
+    #[case("delete reports --reason moved", false)]
+    #[case("delete deploy/web --reason moved", false)]
+    #[case("delete pvc/reports --reason moved --timeout soon", false)]
     #[case("approve del/ns-1 --yes -o json", true)]
     #[case("hold web-1", false)]
     #[case("hold web-1 --comment why?", true)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
-use foureyes_core::api::{Author, GROUP, Identities, RolloutResource, SafetyPolicy, SignOff};
+use foureyes_core::api::{Author, DeletionRequest, GROUP, Identities, RolloutResource, SafetyPolicy, SignOff};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{DynamicObject, ListParams, PostParams};
@@ -130,6 +130,12 @@ impl Cluster {
             identities: spec.identities.unwrap_or_default(),
             rollout_resources: spec.rollout_resources.unwrap_or_default(),
         })
+    }
+
+    /// Every request to delete one object, whatever became of it.
+    pub async fn deletion_requests(&self, target_uid: &str) -> Result<Vec<DeletionRequest>> {
+        let params = ListParams::default().fields(&format!("spec.target.uid={target_uid}"));
+        self.list("DeletionRequests could not be listed", Api::all(self.client.clone()), params).await
     }
 
     /// Every sign-off about one request.

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod deletion;
 pub mod dry_run;
 pub mod error;
 pub mod joined;

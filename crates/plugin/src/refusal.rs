@@ -34,6 +34,11 @@ pub fn would_run(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("Would run: "))
 }
 
+/// The line that says what a deletion would take along.
+pub fn would_be_lost(text: &str) -> Option<&str> {
+    text.lines().find(|line| line.starts_with("Would be lost: "))
+}
+
 /// The change that the refusal offers to ask for.
 pub fn ready_change(text: &str) -> Option<ChangeRequest> {
     ready(text, "ChangeRequest")

@@ -171,7 +171,7 @@ pub async fn removal(cluster: &Cluster, named: &Named, anyway: bool) -> Result<D
         Tried::Allowed { warnings, .. } if anyway => {
             Ok(Drafted { wished: Wished::For(Box::new(wish())), notes: said(warnings) })
         }
-        Tried::Allowed { warnings, .. } => Ok(not_needed(&format!("{} {}", kind, named.name), warnings)),
+        Tried::Allowed { warnings, .. } => Ok(no_change(&format!("{} {}", kind, named.name), warnings)),
     }
 }
 
@@ -329,7 +329,7 @@ fn allowed(from: Allowed<'_>, warnings: Vec<String>, anyway: bool) -> Drafted {
         None => object_digest(from.object).ok(),
     };
     let Some(digest) = digest.as_deref().and_then(ContentDigest::parse).filter(|_| anyway) else {
-        return not_needed(&format!("{kind} {name}"), warnings);
+        return no_change(&format!("{kind} {name}"), warnings);
     };
     let images = would.as_ref().map(Runs::images).unwrap_or_default();
     let images = images.into_iter().map(|(container, image)| format!("{container} {image}")).collect::<Vec<_>>();
@@ -351,17 +351,23 @@ fn allowed(from: Allowed<'_>, warnings: Vec<String>, anyway: bool) -> Drafted {
     Drafted { wished: Wished::For(Box::new(wish)), notes: said(warnings) }
 }
 
-fn not_needed(what: &str, warnings: Vec<String>) -> Drafted {
-    let warned = warnings.iter().any(|warning| warning.contains("foureyes would refuse this"));
-    let why = if warned {
-        format!("no change of {what} is needed while the policy only warns; ask for it all the same with --anyway")
-    } else {
-        format!("no change of {what} is needed: the API server allows it, to you and as things stand now")
-    };
+fn no_change(of: &str, warnings: Vec<String>) -> Drafted {
+    let why = not_needed(&format!("change of {of}"), &warnings);
     Drafted { wished: Wished::NotNeeded(why), notes: said(warnings) }
 }
 
-fn said(warnings: Vec<String>) -> Vec<String> {
+/// Why nobody has to be asked for what a dry run was allowed to do.
+pub fn not_needed(what: &str, warnings: &[String]) -> String {
+    let warned = warnings.iter().any(|warning| warning.contains("foureyes would refuse this"));
+    if warned {
+        format!("no {what} is needed while the policy only warns; ask for it all the same with --anyway")
+    } else {
+        format!("no {what} is needed: the API server allows it, to you and as things stand now")
+    }
+}
+
+/// What the API server said beside its answer.
+pub fn said(warnings: Vec<String>) -> Vec<String> {
     warnings.into_iter().map(|warning| format!("warning: {}", plain(&warning))).collect()
 }
 

@@ -26,16 +26,21 @@ fn annotating(target: &Target) -> String {
     }
 }
 
-/// Opens a request.
-pub fn request(target: &Target) -> String {
-    let prefix = match target.kind {
+/// What the name of a request about a target begins with.
+pub fn request_prefix(target: &Target) -> String {
+    let kind = match target.kind {
         TargetKind::PersistentVolumeClaim => "pvc",
         TargetKind::Namespace => "ns",
     };
+    format!("{kind}-{}-", truncated(&target.name))
+}
+
+/// Opens a request.
+pub fn request(target: &Target) -> String {
     let object = json!({
         "apiVersion": API_VERSION,
         "kind": "DeletionRequest",
-        "metadata": {"generateName": format!("{prefix}-{}-", truncated(&target.name))},
+        "metadata": {"generateName": request_prefix(target)},
         "spec": {"target": target, "reason": "requested after a refused deletion"},
     });
     create(&object)

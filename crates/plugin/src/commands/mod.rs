@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod approve;
+pub mod delete;
 pub mod describe;
 pub mod report;
 pub mod request;
@@ -18,6 +19,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
     let format = cli.global.output;
     match cli.command {
         Command::Request(Request::Change(args)) => request::run(&cluster, format, &args).await,
+        Command::Delete(args) => delete::run(&cluster, format, &args).await,
         Command::Approve(args) => approve::run(&cluster, format, &args).await,
         Command::Reject(args) => say::reject(&cluster, format, args).await,
         Command::Hold(args) => say::hold(&cluster, format, args).await,
