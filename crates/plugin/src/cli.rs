@@ -11,9 +11,10 @@ const ABOUT: &str = "Ask for changes, look at what is asked for, and sign it off
 const LONG_ABOUT: &str = "\
 Ask for changes, look at what is asked for, and sign it off.
 
-foureyes lets something new run in production, or data go, only after a second person has signed off exactly that. This
-plugin says in a few words what otherwise takes a manifest: it asks for a change with the digest that the API server
-states, shows what would change before somebody signs, and shows what waits for whom. It decides nothing itself.";
+foureyes lets something new run in production, or data go, only after a second person has signed
+off exactly that. This plugin says in a few words what otherwise takes a manifest: it asks for a
+change with the digest that the API server states, shows what would change before somebody
+signs, and shows what waits for whom. It decides nothing itself.";
 const AFTER_HELP: &str = "\
 Examples:
   # What waits for me, everywhere?
@@ -34,8 +35,9 @@ Examples:
   # Who said what, and what became of it?
   kubectl foureyes describe -n shop chg/web-5d0c61a2f3
 
-Names are those of ChangeRequests (chg/NAME) and DeletionRequests (del/NAME); a bare NAME is looked up among both.
-kubectl takes flags only after the name of a plugin: `kubectl foureyes status --context prod`.
+Names are those of ChangeRequests (chg/NAME) and DeletionRequests (del/NAME); a bare NAME is
+looked up among both. kubectl takes flags only after the name of a plugin: `kubectl foureyes
+status --context prod`.
 
 Exit codes:
   0  done, or nothing to do

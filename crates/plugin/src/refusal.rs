@@ -86,7 +86,7 @@ mod tests {
     fn refusal() -> String {
         Refusal::new(Code::RolloutNotRequested, "Deployment shop/web was not rolled out: it's new")
             .detail("Would run: web nginx:1 → nginx:2 (template/v1:sha256:aa)")
-            .next("Somebody can ask:", lines::change("shop", "roll out it's Deployment web", &target()))
+            .next("Somebody can ask:", lines::change("shop", "roll out it's Deployment web", None, &target()))
             .to_string()
     }
 

@@ -414,7 +414,7 @@ pub(crate) mod tests {
     fn refusal_of(name: &str) -> String {
         Refusal::new(Code::RolloutNotRequested, "Deployment shop/web was not rolled out: new")
             .detail("Would run: web web:1 → web:2 (template/v1:…)")
-            .next("Ask:", ready::change("shop", "roll out Deployment web", &target(name)))
+            .next("Ask:", ready::change("shop", "roll out Deployment web", None, &target(name)))
             .to_string()
     }
 

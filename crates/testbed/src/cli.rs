@@ -68,12 +68,14 @@ pub fn run() -> Result<()> {
         Part::Up { bare } => {
             let _lock = alone()?;
             up(bare)?;
-            println!("{}", next_steps());
+            println!("{}\n`make demo` plays the whole story; {STOP}", next_steps());
             Ok(())
         }
         Part::Demo => {
             let _lock = alone()?;
-            story::play(&up(false)?)
+            story::play(&up(false)?)?;
+            println!("{}\n{STOP}", next_steps());
+            Ok(())
         }
         Part::Down => down(),
         Part::Status => status(),
@@ -153,17 +155,17 @@ fn status() -> Result<()> {
     Ok(())
 }
 
-fn next_steps() -> String {
+const STOP: &str = "`make down` stops everything.";
+
+fn next_steps() -> &'static str {
     "
 The cluster runs. Try:
 
   export PATH=$PWD/target/cluster/bin:$PATH
   kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop get deployments,statefulsets,pvc
-  kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop delete pvc reports
+  kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop delete pvc data-db-0
 
 Kubeconfigs in target/cluster: admin; alice and bob may request and approve, carol may request,
 dave answers emergencies, eve may edit and delete, argocd is a machine.
-They edit in shop and old-shop; elsewhere they look. Logs: target/cluster/logs.
-`make demo` plays the whole story; `make down` stops everything."
-        .to_owned()
+They edit in shop and old-shop; elsewhere they look. Logs: target/cluster/logs."
 }

@@ -55,9 +55,12 @@ impl Closed<'_> {
             digest: self.digest.and_then(ContentDigest::parse),
             images: None,
         };
+        let plain = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
+        let described: String = self.refusal.sentence.chars().filter(plain).take(1000).collect();
+        let described = format!("Refused without a change: {described}");
         self.refusal.next(
             "Somebody who may request changes can ask for it with the line below; a second person then signs it off:",
-            ready::change(home, &format!("{verb} {} {}", object.kind, object.name), &target),
+            ready::change(home, &format!("{verb} {} {}", object.kind, object.name), Some(&described), &target),
         )
     }
 }

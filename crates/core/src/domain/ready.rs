@@ -76,14 +76,17 @@ pub fn sign_off_change(namespace: &str, change: &str, uid: &str, request_digest:
     create(&object)
 }
 
-/// Opens a change of one target in a namespace.
-pub fn change(namespace: &str, title: &str, target: &ChangeTarget) -> String {
-    let object = json!({
+/// Opens a change of one target in a namespace. Whoever signs it off reads the description beside the digest.
+pub fn change(namespace: &str, title: &str, description: Option<&str>, target: &ChangeTarget) -> String {
+    let mut object = json!({
         "apiVersion": API_VERSION,
         "kind": "ChangeRequest",
         "metadata": {"generateName": format!("{}-", truncated(&target.name)), "namespace": namespace},
         "spec": {"type": "Normal", "title": title, "targets": [target]},
     });
+    if let Some(description) = description {
+        object["spec"]["description"] = description.into();
+    }
     create(&object)
 }
 

@@ -81,6 +81,8 @@ pub enum Stage {
         /// It ended by somebody's word, which stays as the reason why.
         rejected: bool,
         cancelled: bool,
+        /// What it asked for was done: who allowed that stays on record.
+        used: bool,
     },
 }
 
@@ -124,9 +126,11 @@ impl Request for DeletionRequest {
     fn stage(&self) -> Stage {
         match self.status.as_ref().and_then(|status| status.phase).unwrap_or_default() {
             Phase::Executing => Stage::InUse,
-            phase if phase.is_ended() => {
-                Stage::Ended { rejected: phase == Phase::Rejected, cancelled: phase == Phase::Cancelled }
-            }
+            phase if phase.is_ended() => Stage::Ended {
+                rejected: phase == Phase::Rejected,
+                cancelled: phase == Phase::Cancelled,
+                used: phase == Phase::Executed,
+            },
             _ => Stage::Open,
         }
     }
@@ -182,9 +186,11 @@ impl Request for ChangeRequest {
     /// What runs can be rolled back, so a change is never in use as a deletion is: a hold stops what is left of it.
     fn stage(&self) -> Stage {
         match self.status.as_ref().and_then(|status| status.phase).unwrap_or_default() {
-            phase if phase.is_ended() => {
-                Stage::Ended { rejected: phase == ChangePhase::Rejected, cancelled: phase == ChangePhase::Cancelled }
-            }
+            phase if phase.is_ended() => Stage::Ended {
+                rejected: phase == ChangePhase::Rejected,
+                cancelled: phase == ChangePhase::Cancelled,
+                used: matches!(phase, ChangePhase::Succeeded | ChangePhase::Failed | ChangePhase::RolledBack),
+            },
             _ => Stage::Open,
         }
     }

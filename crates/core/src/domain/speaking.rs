@@ -291,6 +291,9 @@ pub fn sign_off_deleted<R: Request>(
     if ended_by_it {
         return Err(refuse(Code::RequestEnded, "the request has ended by it, and it stays as the reason why"));
     }
+    if sign_off.spec.says == Says::Approve && matches!(stage, Stage::Ended { used: true, .. }) {
+        return Err(refuse(Code::RequestEnded, "what it allowed was done, and it stays as the evidence"));
+    }
     Ok(Proof(Kind::Own))
 }
 

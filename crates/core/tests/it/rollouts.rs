@@ -440,6 +440,10 @@ fn a_refusal_shows_what_would_run_and_the_line_that_asks_for_it() {
     let object = command.strip_prefix("echo '").and_then(|rest| rest.strip_suffix("' | kubectl create -f -")).unwrap();
     let object: Value = serde_json::from_str(object).unwrap();
     assert_eq!(object["metadata"], json!({"generateName": "web-", "namespace": "shop"}));
+    assert_eq!(
+        object["spec"]["description"],
+        "log registry.example.org/log:1, web registry.example.org/web:1 → registry.example.org/web:2"
+    );
     let request = change_of("shop", serde_json::from_value(object["spec"].clone()).unwrap(), Some(&named("eve")));
     let rollout = Rollout::of(Some(request)).approved_by(&named("bob"), 10);
     assert_eq!(word(rollout.applied(&version(2), &named("eve"), 20)), "Confirmed");

@@ -332,6 +332,10 @@ fn who_may_withdraw() {
     assert_eq!(withdrawing(&bob, Says::Reject, Phase::Rejected, true, false, false), "RequestEnded");
     assert_eq!(withdrawing(&bob, Says::Cancel, Phase::Cancelled, true, false, false), "RequestEnded");
     assert_eq!(withdrawing(&bob, Says::Approve, Phase::Rejected, true, false, false), "ok");
+    // What let something happen is kept with what happened; a question does not.
+    assert_eq!(withdrawing(&bob, Says::Approve, Phase::Executed, true, false, false), "RequestEnded");
+    assert_eq!(withdrawing(&bob, Says::Approve, Phase::Executed, false, false, false), "ok");
+    assert_eq!(withdrawing(&bob, Says::Hold, Phase::Executed, true, false, false), "ok");
 }
 
 /// Whether somebody may delete a request that alice made.

@@ -20,10 +20,11 @@ Examples:
   # In a script, which has looked itself
   kubectl foureyes approve -n shop chg/web-5d0c61a2f3 --digest request/v1:sha256:… --yes
 
-A change is shown as the difference between what runs and what would run, where that can be established; a deletion by
-everything that would be lost. What you sign is the digest of what was shown: it is made here, compared with the one that
-the request's status states, and once more after your answer.
-Needs the right to approve there (role foureyes-approver), and that somebody else asked.";
+A change is shown as the difference between what runs and what would run, where that can be
+established; a deletion by everything that would be lost. What you sign is the digest of what
+was shown: it is made here, compared with the one that the request's status states, and once
+more after your answer. Needs the right to approve there (role foureyes-approver), and that
+somebody else asked.";
 
 /// `kubectl foureyes approve`
 #[derive(Args, Clone, Debug)]

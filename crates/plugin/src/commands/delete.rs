@@ -40,10 +40,11 @@ Examples:
   # Only look: print the request, for example to commit it
   kubectl foureyes delete pvc/reports -n shop --reason \"moved to the warehouse\" --dry-run > request.yaml
 
-Deletes nothing. It opens a DeletionRequest for exactly this object, by its UID, waits until foureyes has listed what
-would be lost, and says who signs that off and what deletes then. If somebody has asked already, that request is shown
-instead. Whether one is needed is asked of the API server by a dry run of the deletion: if that is allowed, none is.
-Needs the right to request there (role foureyes-requester) and to read the object.";
+Deletes nothing. It opens a DeletionRequest for exactly this object, by its UID, waits until
+foureyes has listed what would be lost, and says who signs that off and what deletes then. If
+somebody has asked already, that request is shown instead. Whether one is needed is asked of the
+API server by a dry run of the deletion: if that is allowed, none is. Needs the right to request
+there (role foureyes-requester) and to read the object.";
 
 /// `kubectl foureyes delete`
 #[derive(Args, Clone, Debug)]

@@ -18,9 +18,10 @@ Examples:
   # How many rollouts of last week would have been refused?
   kubectl foureyes report -A --since 168h -o json | jq '[.items[].wouldRefuse] | add'
 
-Reads the RolloutRecords. ROLLOUTS is what is on record, WOULD-REFUSE how many of them ran only because the policy warned
-(enforcement Warn), NOW on whose word runs what runs: Unreviewed and Unauthorised have nobody's. A record keeps the last 30
-rollouts of a workload. Deletions that were only warned about leave no record.";
+Reads the RolloutRecords. ROLLOUTS is what is on record, WOULD-REFUSE how many of them ran only
+because the policy warned (enforcement Warn), NOW on whose word runs what runs: Unreviewed and
+Unauthorised have nobody's. A record keeps the last 30 rollouts of a workload. Deletions that
+were only warned about leave no record.";
 
 /// `kubectl foureyes report`
 #[derive(Args, Clone, Debug)]

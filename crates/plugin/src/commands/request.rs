@@ -35,12 +35,14 @@ Examples:
   # Only look: print the request, for example to commit it
   kubectl foureyes request change -f web.yaml --dry-run > change.yaml
 
-What is asked for is named by the digest of its template. The digest is asked of the API server by a dry run, so that
-defaults and what other webhooks add are in it; the dry run is refused, and the refusal states the digest. If it is
-allowed, no change is needed. Whoever may request but not edit names images instead of the digest.
+What is asked for is named by the digest of its template. The digest is asked of the API server
+by a dry run, so that defaults and what other webhooks add are in it; the dry run is refused,
+and the refusal states the digest. If it is allowed, no change is needed. Whoever may request
+but not edit names images instead of the digest.
 
-Where it can be established, how the template differs is put into an annotation of the request, so that whoever signs it
-off sees it; --no-diff leaves it out. Whoever may read the request can read it.";
+Where it can be established, how the template differs is put into an annotation of the request,
+so that whoever signs it off sees it; --no-diff leaves it out. Whoever may read the request can
+read it.";
 
 /// `kubectl foureyes request change`
 #[expect(clippy::struct_excessive_bools, reason = "flags, each asked for by name")]

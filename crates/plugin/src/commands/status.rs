@@ -24,8 +24,9 @@ Examples:
   # The same for a script
   kubectl foureyes status -A -o json | jq -r '.items[] | select(.waitsFor == \"you\") | .name'
 
-WAITS says for whom: you may sign it off, or a question about it is yours; anybody with ordinary rights may do it now;
-others have to sign it off; nobody, because a clock or the cluster is next. Your own requests wait for others.";
+WAITS says for whom: you may sign it off, or a question about it is yours; anybody with ordinary
+rights may do it now; others have to sign it off; nobody, because a clock or the cluster is
+next. Your own requests wait for others.";
 
 /// `kubectl foureyes status`
 #[derive(Args, Clone, Debug)]

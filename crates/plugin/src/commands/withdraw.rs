@@ -19,7 +19,8 @@ Examples:
   # I no longer stand by any of it
   kubectl foureyes withdraw -n shop web-5d0c61a2f3
 
-Deletes your own sign-offs about the request, and nobody else's. What has ended the request stays as the reason why.";
+Deletes your own sign-offs about the request, and nobody else's. What has ended the request
+stays as the reason why.";
 
 /// `kubectl foureyes withdraw`
 #[derive(Args, Clone, Debug)]

@@ -39,7 +39,7 @@ fn refusal(image: &str) -> String {
     };
     Refusal::new(Code::RolloutNotRequested, "Deployment shop/web was not rolled out: what would run is new")
         .detail(format!("Would run: web web:1 → {image} ({})", digest(image)))
-        .next("Somebody can ask:", ready::change("shop", "roll out Deployment web", &target))
+        .next("Somebody can ask:", ready::change("shop", "roll out Deployment web", None, &target))
         .to_string()
 }
 
@@ -187,6 +187,6 @@ fn removal() -> String {
         images: None,
     };
     Refusal::new(Code::RemovalNotRequested, "Deployment shop/web was not deleted: it still runs")
-        .next("Somebody can ask:", ready::change("shop", "remove Deployment web", &target))
+        .next("Somebody can ask:", ready::change("shop", "remove Deployment web", None, &target))
         .to_string()
 }

@@ -287,22 +287,28 @@ fn unreadable(question: &Question<'_>, error: &TemplateError) -> Refusal {
 fn not_requested(question: &Question<'_>, would: Option<&Would<'_>>) -> Refusal {
     let Some(would) = would else {
         let why = format!("{}: it still runs, and no approved change removes it", not_done(question));
-        return with_request(Refusal::new(Code::RemovalNotRequested, why), question, Action::Remove, None);
+        return with_request(Refusal::new(Code::RemovalNotRequested, why), question, Action::Remove, None, None);
     };
     let why = match question.asked {
         Asked::Rollout { releases: true, .. } => "a revision that nobody has signed off would go on",
         _ => "what would run is new, and no approved change names it",
     };
-    let refusal = Refusal::new(Code::RolloutNotRequested, format!("{}: {why}", not_done(question))).detail(format!(
-        "Would run: {} ({})",
-        images(question, would),
-        would.digest
-    ));
-    with_request(refusal, question, Action::Apply, ContentDigest::parse(&would.digest))
+    let images = images(question, would);
+    let refusal = Refusal::new(Code::RolloutNotRequested, format!("{}: {why}", not_done(question)))
+        .detail(format!("Would run: {images} ({})", would.digest));
+    with_request(refusal, question, Action::Apply, ContentDigest::parse(&would.digest), Some(&images))
 }
 
 /// Characters of a refusal about images.
 const MOST_SHOWN: usize = 4096;
+
+/// Bytes of them in the line that asks for a change.
+const MOST_DESCRIBED: usize = 1024;
+
+/// Images have no other letters; what has might not pass as a description, and would spoil the line.
+fn is_plain(images: &str) -> bool {
+    images.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ' || letter == '→')
+}
 
 /// Images in words, old → new where they differ.
 fn images(question: &Question<'_>, would: &Would<'_>) -> String {
@@ -325,7 +331,13 @@ fn images(question: &Question<'_>, would: &Would<'_>) -> String {
     }
 }
 
-fn with_request(refusal: Refusal, question: &Question<'_>, action: Action, digest: Option<ContentDigest>) -> Refusal {
+fn with_request(
+    refusal: Refusal,
+    question: &Question<'_>,
+    action: Action,
+    digest: Option<ContentDigest>,
+    images: Option<&str>,
+) -> Refusal {
     let workload = question.workload;
     let verb = match question.asked {
         Asked::Rollout { .. } => "roll out",
@@ -344,7 +356,12 @@ fn with_request(refusal: Refusal, question: &Question<'_>, action: Action, diges
     };
     refusal.next(
         "Somebody who may request changes can ask for it with the line below; a second person then signs it off:",
-        ready::change(home, &format!("{verb} {} {}", workload.kind, workload.name), &target),
+        ready::change(
+            home,
+            &format!("{verb} {} {}", workload.kind, workload.name),
+            images.filter(|images| images.len() <= MOST_DESCRIBED && is_plain(images)),
+            &target,
+        ),
     )
 }
 
