@@ -99,7 +99,7 @@ pub async fn defaulted(cluster: &Cluster, namespace: &str, runs: &Runs) -> Optio
     let request = Request::new(DynamicObject::url_path(&known.resource, Some(namespace)));
     let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
     match cluster.tried("a template could not be tried", request.create(&params, object).ok()?).await.ok()? {
-        Tried::Allowed { object, .. } => Runs::defaulted(&object),
+        Tried::Allowed { object, .. } => runs.defaulted(&object),
         Tried::Refused(_) | Tried::Forbidden(_) => None,
     }
 }

@@ -17,6 +17,8 @@ pub const ANNOTATION: &str = "plugin.foureyes.dev/template-changes";
 const MOST: usize = 64 * 1024;
 /// Where `kubectl apply` keeps what it was given last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// On a template without labels, while it is defaulted.
+const PLACEHOLDER: &str = "plugin.foureyes.dev/template";
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// What an object says that runs.
@@ -162,22 +164,39 @@ impl Runs {
         Self { form: self.form, value: overlay(&self.value, &manifest.value, last, "") }
     }
 
-    /// As an object whose creation defaults a template and runs nothing: without pods, and as a dry run. Only for what
-    /// such an object may hold.
+    /// As an object whose creation defaults a template and runs nothing: without pods, and as a dry run. Such an object
+    /// needs a label, and always restarts its pods; neither changes any other default.
     pub fn to_be_defaulted(&self) -> Option<Value> {
-        let labels = self.value.pointer("/metadata/labels").filter(|_| self.form == Form::Template)?;
+        let mut template = self.value.clone();
+        let fields = template.as_object_mut().filter(|_| self.form == Form::Template)?;
+        fields.get_mut("spec")?.as_object_mut()?.insert("restartPolicy".to_owned(), json!("Always"));
+        let metadata = fields.entry("metadata").or_insert_with(|| json!({})).as_object_mut()?;
+        if !self.is_labelled() {
+            metadata.insert("labels".to_owned(), json!({PLACEHOLDER: "true"}));
+        }
+        let labels = metadata.get("labels")?.clone();
         Some(json!({
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "metadata": {"generateName": "kubectl-foureyes-"},
-            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": self.value},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
         }))
     }
 
     /// What came back of it.
-    pub fn defaulted(object: &Value) -> Option<Self> {
-        let value = object.pointer("/spec/template")?.clone();
+    pub fn defaulted(&self, object: &Value) -> Option<Self> {
+        let mut value = object.pointer("/spec/template")?.clone();
+        if let Some(stated) = self.value.pointer("/spec/restartPolicy") {
+            value.get_mut("spec")?.as_object_mut()?.insert("restartPolicy".to_owned(), stated.clone());
+        }
+        if !self.is_labelled() {
+            value.get_mut("metadata")?.as_object_mut()?.remove("labels");
+        }
         Some(Self { form: Form::Template, value })
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.value.pointer("/metadata/labels").and_then(Value::as_object).is_some_and(|labels| !labels.is_empty())
     }
 
     /// From this to the other.
@@ -285,6 +304,26 @@ mod tests {
                 {"name": "web", "image": "web:1", "imagePullPolicy": "IfNotPresent", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
                 {"name": "proxy", "image": "proxy:1"}],
             "restartPolicy": "Always"}}))
+    }
+
+    /// What runs once may neither be labelled nor restart for ever.
+    #[test]
+    fn a_template_is_defaulted_as_a_replica_sets_and_keeps_what_that_may_not_have() {
+        let job = runs(json!({"spec": {"restartPolicy": "OnFailure", "containers": [{"name": "a", "image": "a:1"}]}}));
+        let mut sent = job.to_be_defaulted().unwrap();
+        let template = &mut sent["spec"]["template"];
+        assert_eq!(template["spec"]["restartPolicy"], "Always");
+        assert!(template["metadata"]["labels"].as_object().is_some_and(|labels| labels.len() == 1));
+        template["spec"]["dnsPolicy"] = json!("ClusterFirst");
+        let wanted = runs(json!({"metadata": {}, "spec": {
+            "restartPolicy": "OnFailure", "dnsPolicy": "ClusterFirst", "containers": [{"name": "a", "image": "a:1"}]}}));
+        assert_eq!(job.defaulted(&sent), Some(wanted));
+        assert_eq!(sent["spec"]["selector"]["matchLabels"], sent["spec"]["template"]["metadata"]["labels"]);
+        let kept = live().to_be_defaulted().unwrap();
+        assert_eq!(live().defaulted(&kept), Some(live()));
+        for odd in [json!({"spec": 1}), json!({"spec": {}, "metadata": "x"}), json!(null)] {
+            assert_eq!(runs(odd).to_be_defaulted(), None);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A request as it is shown before somebody signs it off, and in its description.
 
+use std::collections::BTreeMap;
+
 use foureyes_core::api::{
     Action, ChangeRequest, ChangeTarget, ContentDigest, ContentEncoding, DeletionRequest, ListedItem,
 };
@@ -153,9 +155,14 @@ fn target_view(
     let note = |text: String| plain_lines(&text, "  ");
     let wanted = target.digest.as_ref().map(ContentDigest::text);
     // A guess, until it comes to the digest that would be signed.
+    let is_it = |would: &Runs| wanted.is_some() && would.digest() == wanted;
     let proposed = |runs: &Runs| {
         let patch = stated(request.metadata.annotations.as_ref(), at)?;
-        runs.patched(&patch).filter(|would| wanted.is_some() && would.digest() == wanted)
+        runs.patched(&patch).filter(is_it)
+    };
+    let described = |runs: &Runs| {
+        let would = runs.exchanged(&described_images(request.spec.description.as_deref()?));
+        Some(would).filter(is_it)
     };
     let object = match live {
         Live::Unknown(why) => return images(target, None) + &note(why.clone()),
@@ -165,7 +172,9 @@ fn target_view(
             let would = proposed(&nothing);
             let would = would.map(|would| exchanged(&nothing, &would) + &diff("", &would.yaml(), colours));
             let created = note("It does not exist yet and would be created.".to_owned());
-            return created + &would.unwrap_or_else(|| images(target, None));
+            let unknown =
+                || images(target, None) + &wanted.as_ref().map_or_else(String::new, |_| note(UNKNOWN.to_owned()));
+            return created + &would.unwrap_or_else(unknown);
         }
         Live::There(object) => object,
     };
@@ -187,19 +196,26 @@ fn target_view(
     }
     let would = match &target.images {
         Some(images) => Some(runs.exchanged(images)),
-        None => proposed(&runs),
+        None => proposed(&runs).or_else(|| described(&runs)),
     };
     match would {
         Some(would) => {
             images(target, Some(&runs)) + &exchanged(&runs, &would) + &diff(&runs.yaml(), &would.yaml(), colours)
         }
-        None => note(format!(
-            "It runs {} now, {}.\nThe template that would run is not known here: only its digest is. Compare it with the \
-             one of a manifest: kubectl foureyes request change -f FILE --dry-run",
-            words(&runs),
-            runs.digest().unwrap_or_default()
-        )),
+        None => note(format!("It runs {} now, {}.\n{UNKNOWN}", words(&runs), runs.digest().unwrap_or_default())),
     }
+}
+
+const UNKNOWN: &str = "The template that would run is not known here: only its digest is. Compare it with the one of a \
+                       manifest: kubectl foureyes request change -f FILE --dry-run";
+
+/// New images by container, as a refusal words them and its line repeats them: `web nginx:1 → nginx:2, proxy …`.
+fn described_images(text: &str) -> BTreeMap<String, String> {
+    let exchange = |part: &str| {
+        let (old, new) = part.split_once(" → ")?;
+        Some((old.split_once(' ')?.0.to_owned(), new.to_owned()))
+    };
+    text.split(", ").filter_map(exchange).collect()
 }
 
 fn object_note(target: &ChangeTarget, object: &serde_json::Value) -> String {
@@ -333,6 +349,21 @@ mod tests {
     fn what_runs_already_is_said() {
         let request = by_digest(&runs("web:1").digest().unwrap(), None);
         assert_eq!(shown(&request, &Live::There(deployment("web:1"))), "  It runs like this already: web web:1.\n");
+    }
+
+    /// The line of a refusal is all that many requests consist of.
+    #[test]
+    fn a_description_of_images_is_shown_as_a_difference_only_if_it_comes_to_the_digest() {
+        let described = |would: &str, images: &str| {
+            let mut request = by_digest(&runs(would).digest().unwrap(), None);
+            request.spec.description = Some(images.to_owned());
+            shown(&request, &Live::There(deployment("web:1")))
+        };
+        assert_eq!(described("web:2", "log log:1, web web:1 → web:2"), DIFF);
+        assert!(described("web:3", "web web:1 → web:2").contains(UNKNOWN));
+        assert!(described("web:2", "the new shop → it is better").contains(UNKNOWN));
+        let absent = by_digest(&runs("web:2").digest().unwrap(), None);
+        assert!(shown(&absent, &Live::Absent).contains("only its digest is"));
     }
 
     #[test]
