@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use foureyes_core::api::{ChangeRequest, ChangeSource, ChangeType, Window, is_name};
+use foureyes_core::domain::change::rights_namespaces;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
@@ -183,7 +184,7 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Change) -> Result<u8>
         Some(DryRun::Server) => print(format, &create(cluster, &requests, true).await?)?,
         None => {
             for request in create(cluster, &requests, false).await? {
-                created(format, &request)?;
+                created(cluster, format, &request).await?;
             }
         }
     }
@@ -303,8 +304,15 @@ fn full_name(request: &ChangeRequest) -> String {
     format!("changerequest.foureyes.dev/{}", output::plain(name))
 }
 
-fn created(format: Format, request: &ChangeRequest) -> Result<()> {
+async fn created(cluster: &Cluster, format: Format, request: &ChangeRequest) -> Result<()> {
     output::print_object(format, request, &full_name(request), "created")?;
+    let places = rights_namespaces(request, &cluster.own_namespace);
+    // In an emergency nobody shall wait for somebody who need not come. Who can't be told of it asks as usual.
+    let emergency = request.spec.change_type == ChangeType::Emergency;
+    if emergency && cluster.may("expedite", "changerequests", &places).await.unwrap_or(false) {
+        output::say("You may expedite: whoever may apply it can do so at once. Its review is owed afterwards.");
+        return Ok(());
+    }
     let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
     let name = request.metadata.name.as_deref().unwrap_or_default();
     output::say(&format!(

@@ -49,6 +49,20 @@ fn shop() -> Server {
     server
 }
 
+#[test]
+fn who_may_expedite_an_emergency_is_not_told_to_wait() {
+    let ask = |server: &Server| server.run(&[&IMAGE[..], &["--type", "Emergency", "--incident", "INC-4"]].concat());
+    let expediting = shop();
+    expediting.refuse(&format!("PATCH {DEPLOYMENT}"), &refusal("web:2"));
+    let told = ask(&expediting);
+    assert!(told.code == 0 && told.err.contains("at once") && !told.err.contains("approve"), "{told:?}");
+    let asking = shop();
+    asking.refuse(&format!("PATCH {DEPLOYMENT}"), &refusal("web:2"));
+    asking.grants(false);
+    let told = ask(&asking);
+    assert!(told.code == 0 && told.err.contains("kubectl foureyes approve"), "{told:?}");
+}
+
 const IMAGE: [&str; 5] = ["request", "change", "deploy/web", "--image", "web=web:2"];
 
 #[test]

@@ -62,10 +62,17 @@ impl Server {
         let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {},
             "status": {"userInfo": {"username": me, "groups": ["system:authenticated"]}}});
         server.on("POST /apis/authentication.k8s.io/v1/selfsubjectreviews", 201, who);
-        let may = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
-            "spec": {}, "status": {"allowed": true}});
-        server.on("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 201, may);
+        server.grants(true);
         server
+    }
+
+    /// Whether the caller holds every right, or none, from now on.
+    pub fn grants(&self, allowed: bool) {
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
+            "spec": {}, "status": {"allowed": allowed}});
+        let question = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        self.state.lock().unwrap().answers.remove(question);
+        self.on(question, 201, review);
     }
 
     /// Answers a question, by its method and path; given again it is the next answer to the same.
