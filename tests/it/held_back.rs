@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::changes::{asked, opened};
 use crate::support::floor::in_force;
-use crate::support::objects::{LONG, eventually, within};
+use crate::support::objects::{LONG, enter_production, eventually, within};
 use crate::support::{denied, field, me, non_production, production, went};
 
 const IMAGE: &str = "registry.example.org/web";
@@ -78,7 +78,7 @@ fn pending(prefix: &str, holding: &Value, letting_go: &Value) -> String {
     pods_run(&namespace, [1, 1]);
     went(&sets(&namespace, 2));
     observed(&namespace);
-    me("admin").does(&["label", "namespace", &namespace, "foureyes.dev/environment-"]);
+    enter_production(&namespace);
     in_force("letting go to be refused", || {
         patches(&namespace, &json!({"updateStrategy": letting_go}), &["--dry-run=server"]).text().contains(NEW)
     });

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::support::changes::line;
-use crate::support::objects::{eventually, names, web};
+use crate::support::objects::{enter_production, eventually, names, web};
 use crate::support::{Who, field, me, non_production, paste, production, responder, succeeds, went};
 
 /// What the record of the Deployment says, newest first: how, and the outcome.
@@ -112,7 +112,7 @@ fn what_ran_when_its_namespace_became_production_is_listed_and_opens_nothing() {
     me("admin").creates(&web(&namespace, 1));
     eventually("its pod", || field(&namespace, "deployment", "web", "{.status.availableReplicas}") == "1");
     assert_eq!(entries(&namespace), "");
-    me("admin").does(&["label", "namespace", &namespace, "foureyes.dev/environment-"]);
+    enter_production(&namespace);
     becomes(&namespace, "Unreviewed Seen;");
     me("eve").does(&["-n", &namespace, "rollout", "restart", "deployment/web"]);
     eventually("the restart", || {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::changes::{Change, asked, line, opened};
 use crate::support::floor::add_to_floor;
-use crate::support::objects::{IMAGE, eventually, tighten, web};
+use crate::support::objects::{IMAGE, enter_production, eventually, tighten, web};
 use crate::support::spelling::{self, Object, Spelling, merge};
 use crate::support::{acting, denied, denied_in_words, field, me, non_production, paste, production, went};
 
@@ -229,7 +229,7 @@ fn a_revision_that_was_held_back_stays_so() {
     settled(&namespace);
     went(&at(&["rollout", "pause", "deployment/web"]));
     went(&at(&["set", "image", "deployment/web", &format!("web={IMAGE}:2")]));
-    me("admin").does(&["label", "namespace", &namespace, "foureyes.dev/environment-"]);
+    enter_production(&namespace);
     eventually("resuming to be refused", || at(&["rollout", "resume", "deployment/web"]).text().contains(NEW));
     went(&at(&["scale", "deployment/web", "--replicas=2"]));
     let change = asked("alice", &denied(NEW, &at(&["rollout", "resume", "deployment/web"])));
@@ -248,7 +248,7 @@ fn nothing_is_laundered_by_a_namespace_that_becomes_production() {
     let at = |args: &[&str]| eve.kubectl(&[&["-n", &namespace], args].concat());
     eve.creates(&web(&namespace, 7));
     settled(&namespace);
-    me("admin").does(&["label", "namespace", &namespace, "foureyes.dev/environment-"]);
+    enter_production(&namespace);
     becomes(&namespace, "Unreviewed");
     went(&at(&["rollout", "restart", "deployment/web"]));
     went(&at(&["scale", "deployment/web", "--replicas=2"]));

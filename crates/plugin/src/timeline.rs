@@ -98,7 +98,7 @@ fn of_change(request: &ChangeRequest, now: Timestamp, events: &mut Vec<Event>) {
         let outcome = match target.outcome {
             None | Some(TargetOutcome::Waiting) => continue,
             Some(TargetOutcome::Applying) => "is being rolled out",
-            Some(TargetOutcome::Succeeded) => "runs as signed off",
+            Some(TargetOutcome::Succeeded) => "runs as asked for",
             Some(TargetOutcome::Failed) => "did not come up",
             Some(TargetOutcome::RolledBack) => "went back to what ran before",
             Some(TargetOutcome::Replaced) => "was replaced by something else",
@@ -177,7 +177,7 @@ WHEN                   WHO      WHAT
 2026-11-20T10:40:00Z   dora     put it on hold (not judged yet): why?
 2026-11-20T11:00:00Z   bob      approved
 2026-11-20T11:00:00Z   -        could be used from here on
-2026-11-20T12:00:00Z   argocd   applied 0123456789ab: deployment/web runs as signed off
+2026-11-20T12:00:00Z   argocd   applied 0123456789ab: deployment/web runs as asked for
 ";
         assert_eq!(text, expected);
     }

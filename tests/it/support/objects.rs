@@ -136,6 +136,16 @@ fn approve(asked: &Asked) {
     asked.wait_phase("Executable");
 }
 
+/// Takes the label off a namespace that was not production, once the controller has seen that it was not: what runs in
+/// one that it sees for the first time as production came without a word.
+#[track_caller]
+pub fn enter_production(namespace: &str) {
+    let uid = field("", "namespace", namespace, "{.metadata.uid}");
+    let noted = || field("foureyes-system", "configmap", "foureyes-state", "{.data.rollouts}");
+    eventually("the namespace to be known as non-production", || noted().contains(&uid));
+    me("admin").does(&["label", "namespace", namespace, "foureyes.dev/environment-"]);
+}
+
 #[track_caller]
 pub fn eventually(what: &str, probe: impl FnMut() -> bool) {
     within(PATIENCE, what, probe);

@@ -298,7 +298,7 @@ fn in_use(status: &ChangeRequestStatus, stopped: Option<Stopped>) -> Outcome {
             let note = format!("{} was replaced by something else before it was done", replaced.join(", "));
             Outcome::ended(ChangePhase::Failed, ConditionReason::RolloutFailed, note)
         }
-        _ => Outcome::ended(ChangePhase::Succeeded, ConditionReason::RolledOut, "everything runs as signed off"),
+        _ => Outcome::ended(ChangePhase::Succeeded, ConditionReason::RolledOut, "everything runs as asked for"),
     }
 }
 
