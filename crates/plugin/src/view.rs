@@ -198,16 +198,20 @@ fn target_view(
         Some(images) => Some(runs.exchanged(images)),
         None => proposed(&runs).or_else(|| described(&runs)),
     };
-    match would {
-        Some(would) => {
-            images(target, Some(&runs)) + &exchanged(&runs, &would) + &diff(&runs.yaml(), &would.yaml(), colours)
-        }
-        None => note(format!("It runs {} now, {}.\n{UNKNOWN}", words(&runs), runs.digest().unwrap_or_default())),
+    if let Some(would) = would {
+        return images(target, Some(&runs)) + &exchanged(&runs, &would) + &diff(&runs.yaml(), &would.yaml(), colours);
     }
+    let described = request.spec.description.as_deref().map(described_images).unwrap_or_default();
+    let warning = if described.is_empty() { "" } else { BEYOND };
+    let digest = runs.digest().unwrap_or_default();
+    note(format!("It runs {} now, {digest}.\n{UNKNOWN}{warning}", words(&runs)))
 }
 
 const UNKNOWN: &str = "The template that would run is not known here: only its digest is. Compare it with the one of a \
                        manifest: kubectl foureyes request change -f FILE --dry-run";
+
+/// Words of whoever asks may say less than what would run.
+const BEYOND: &str = "\nThe images in the description do not come to that digest: more would change than they say, or they are not true.";
 
 /// New images by container, as a refusal words them and its line repeats them: `web nginx:1 → nginx:2, proxy …`.
 fn described_images(text: &str) -> BTreeMap<String, String> {
@@ -360,7 +364,7 @@ mod tests {
             shown(&request, &Live::There(deployment("web:1")))
         };
         assert_eq!(described("web:2", "log log:1, web web:1 → web:2"), DIFF);
-        assert!(described("web:3", "web web:1 → web:2").contains(UNKNOWN));
+        assert!(described("web:3", "web web:1 → web:2").contains("or they are not true"));
         assert!(described("web:2", "the new shop → it is better").contains(UNKNOWN));
         let absent = by_digest(&runs("web:2").digest().unwrap(), None);
         assert!(shown(&absent, &Live::Absent).contains("only its digest is"));
