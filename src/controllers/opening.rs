@@ -66,7 +66,13 @@ impl Opening<'_> {
     /// Opens it under that name, if it is not there yet.
     pub async fn open(self, context: &Shared, name: &str) -> Result<(), ReconcileError> {
         let text = self.target.text();
-        let spec = DeletionRequestSpec { target: self.target, reason: self.reason, ticket: None, requester: None };
+        let spec = DeletionRequestSpec {
+            target: self.target,
+            reason: self.reason,
+            ticket: None,
+            retention: None,
+            requester: None,
+        };
         let api: Api<DeletionRequest> = Api::all(context.live.client().clone());
         let opened = apply::create(&api, &DeletionRequest::new(name, spec), CALL)
             .await

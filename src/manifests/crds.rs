@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foureyes_core::api::{ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff};
+use foureyes_core::api::{BackupRetention, ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -15,14 +15,21 @@ pub const FOLDER: &str = "crds";
 
 /// The definitions, in the order of their names.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    [ChangeRequest::crd(), DeletionRequest::crd(), RolloutRecord::crd(), SafetyPolicy::crd(), SignOff::crd()]
-        .into_iter()
-        .map(|mut crd| {
-            crd.metadata.labels = Some(names::labels());
-            describe(&mut crd);
-            crd
-        })
-        .collect()
+    [
+        BackupRetention::crd(),
+        ChangeRequest::crd(),
+        DeletionRequest::crd(),
+        RolloutRecord::crd(),
+        SafetyPolicy::crd(),
+        SignOff::crd(),
+    ]
+    .into_iter()
+    .map(|mut crd| {
+        crd.metadata.labels = Some(names::labels());
+        describe(&mut crd);
+        crd
+    })
+    .collect()
 }
 
 /// `kubectl explain` shows the words of the spec for the kind itself, instead of the name of a Rust type.

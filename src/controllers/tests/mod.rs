@@ -85,7 +85,13 @@ fn target() -> Target {
 
 /// alice asks for the deletion of the claim, in the request `one`.
 fn alice_asks(fake: &Fake) {
-    let spec = DeletionRequestSpec { target: target(), reason: "r".to_owned(), ticket: None, requester: None };
+    let spec = DeletionRequestSpec {
+        target: target(),
+        reason: "r".to_owned(),
+        ticket: None,
+        retention: None,
+        requester: None,
+    };
     let request = fake.stamp().requested(DeletionRequest::new("one", spec), "alice");
     fake.put(&format!("{REQUESTS}/one"), serde_json::to_value(request).unwrap());
 }

@@ -50,13 +50,20 @@ pub struct Role {
 const ROLL: &[&str] = &["get", "list", "watch", "create", "update", "patch"];
 const READ: &[&str] = &["get", "list", "watch"];
 const REQUESTS: &[&str] = &["deletionrequests", "signoffs"];
-const KINDS: &[&str] = &["changerequests", "deletionrequests", "rolloutrecords", "safetypolicies", "signoffs"];
-const STATUSES: &[&str] =
-    &["changerequests/status", "deletionrequests/status", "rolloutrecords/status", "safetypolicies/status"];
+const KINDS: &[&str] =
+    &["backupretentions", "changerequests", "deletionrequests", "rolloutrecords", "safetypolicies", "signoffs"];
+const STATUSES: &[&str] = &[
+    "backupretentions/status",
+    "changerequests/status",
+    "deletionrequests/status",
+    "rolloutrecords/status",
+    "safetypolicies/status",
+];
 /// The subresource that exists for rights alone: a `*` on the kind does not grant verbs on it (fact 5).
 const SIGNOFF: &[&str] = &["changerequests/signoff", "deletionrequests/signoff"];
 const DATA: &[&str] = &["namespaces", "persistentvolumeclaims", "persistentvolumes"];
 const DEFINITIONS: &[&str] = &[
+    "backupretentions.foureyes.dev",
     "changerequests.foureyes.dev",
     "deletionrequests.foureyes.dev",
     "rolloutrecords.foureyes.dev",

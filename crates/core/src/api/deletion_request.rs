@@ -44,9 +44,34 @@ pub struct DeletionRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = WORDS))]
     pub ticket: Option<String>,
+    /// How long what was kept of it is held, and what may happen to it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionWish>,
     /// Who asks. Written and sealed by foureyes when the request is created: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Requester>,
+}
+
+/// How long what was kept of a deletion is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionWish {
+    /// Days from the deletion; never fewer than the policy demands. Without it, as many as that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub days: Option<i32>,
+    /// What may happen to it then. Without it: Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub afterwards: Option<Afterwards>,
+}
+
+/// What may happen to what was kept, once its time is over: only two people let go of it (Keep), or whoever has ordinary
+/// rights may destroy it, because those who signed the deletion off agreed to that (Purge).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Afterwards {
+    #[default]
+    Keep,
+    Purge,
 }
 
 /// The object to delete.
@@ -120,6 +145,8 @@ pub enum Phase {
     #[default]
     Pending,
     Approved,
+    /// Signed off; it has to be switched off for a while first.
+    Quiescing,
     Executable,
     Executing,
     Executed,
@@ -133,6 +160,7 @@ impl Phase {
         match self {
             Self::Pending => "Pending",
             Self::Approved => "Approved",
+            Self::Quiescing => "Quiescing",
             Self::Executable => "Executable",
             Self::Executing => "Executing",
             Self::Executed => "Executed",
@@ -185,6 +213,16 @@ pub struct DeletionRequestStatus {
     /// Until when it can be signed off; after that it is Expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_deadline: Option<Time>,
+    /// What still uses the target, and for how long nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
+    /// What was changed so that the data outlives the deletion, with its value before. It is put back when the request
+    /// ends otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protections: Vec<Protection>,
+    /// The BackupRetention that holds what was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_retention: Option<String>,
     /// When the deletion first could be executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usable_from: Option<Time>,
@@ -203,6 +241,52 @@ pub struct DeletionRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Whether anything uses the target (promise 2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quiet {
+    /// How long it must be quiet, such as `24h`.
+    pub required: String,
+    /// For how long nothing was seen to use it. Time in which nobody looked does not count.
+    pub observed: String,
+    /// Pods that use it, by name, as many as fit (20).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<String>,
+    /// How many pods use it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub running_total: i32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so
+const fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// One change that lets data outlive its deletion.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Protection {
+    pub object: ProtectedObject,
+    /// Path of the field, such as `spec.persistentVolumeReclaimPolicy`.
+    pub field: String,
+    /// Its value before.
+    pub before: String,
+    /// Its value while the request stands.
+    pub after: String,
+    /// It was put back, or left as it is because putting back was not safe; nothing more happens to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+}
+
+/// What was changed, bound by UID.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProtectedObject {
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
 }
 
 /// What would be lost; frozen at the first approval that counts.

@@ -1,6 +1,7 @@
 //! The custom resources of `foureyes.dev/v1alpha1` as they travel on the wire.
 
 mod author;
+mod backup_retention;
 mod change_request;
 mod conditions;
 mod deletion_request;
@@ -10,14 +11,18 @@ mod safety_policy;
 mod sign_off;
 
 pub use author::{Author, Requester};
+pub use backup_retention::{
+    BackupRetention, BackupRetentionSpec, BackupRetentionStatus, Keeper, RetentionMode, RetentionPhase,
+    RetentionSource, SeenKeeper,
+};
 pub use change_request::{
     Action, ChangePhase, ChangeRequest, ChangeRequestSpec, ChangeRequestStatus, ChangeSource, ChangeTarget,
     ChangeTargetStatus, ChangeType, ContentDigest, ContentEncoding, TargetOutcome, Window,
 };
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
-    DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase, SeenAnnotation,
-    Target, TargetKind,
+    Afterwards, DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase,
+    ProtectedObject, Protection, Quiet, RetentionWish, SeenAnnotation, Target, TargetKind,
 };
 pub use request::{PolicyRef, SignOffEntry, SignOffSummary, is_name};
 pub use rollout_record::{
@@ -51,6 +56,9 @@ pub const APPROVED_BY_RECORD: &str = "foureyes.dev/approved-by-record";
 /// On a webhook configuration of ours while an approved change lets it go; its value is the configuration's UID, so that
 /// it says nothing of another one with that name.
 pub const RELEASED: &str = "foureyes.dev/released";
+/// On a volume that keeps the data of a claim whose deletion was signed off: the claim as it was, which is what brings it
+/// back.
+pub const KEPT_CLAIM: &str = "foureyes.dev/kept-claim";
 /// The group that may loosen what scopes protection and use the break-glass path; it opens no way to data.
 pub const BREAK_GLASS_GROUP: &str = "foureyes:breakglass";
 

@@ -306,6 +306,14 @@ pub enum DelegatedAction {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletionRules {
+    /// How long nothing may have used what is deleted, such as `24h`. Built-in: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub quiet_period: Option<String>,
+    /// For how many days after its deletion data is kept. Built-in: 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub retain_days: Option<i32>,
     /// Storage that holds nothing worth protecting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exempt: Option<Exempt>,

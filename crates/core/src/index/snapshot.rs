@@ -431,7 +431,7 @@ const fn advance(phase: Phase) -> u8 {
     match phase {
         Phase::Executing => 4,
         Phase::Executable => 3,
-        Phase::Approved => 2,
+        Phase::Approved | Phase::Quiescing => 2,
         Phase::Pending => 1,
         Phase::Executed | Phase::Rejected | Phase::Cancelled | Phase::Expired => 0,
     }

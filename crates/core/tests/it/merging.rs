@@ -32,10 +32,10 @@ pub fn spec() -> impl Strategy<Value = Value> {
     let clock = proptest::option::of(1..1000_u32);
     let pin = proptest::option::of(select(vec!["Images", "Template"]));
     let revisions = proptest::option::of(0..6_u32);
-    let counts = (min, machines, revisions);
+    let counts = (min, machines, revisions, clock.clone(), proptest::option::of(1..100_u32));
     (selector, modes, counts, pin, clock.clone(), clock).prop_map(|(selector, modes, counts, pin, approval, usage)| {
         let hours = |hours: Option<u32>| hours.map(|hours| format!("{hours}h"));
-        let (min, machines, revisions) = counts;
+        let (min, machines, revisions, quiet, days) = counts;
         let machines: Option<Vec<Value>> =
             machines.map(|all| all.into_iter().map(|(name, n)| submitter(name, n)).collect());
         without_nulls(json!({
@@ -45,6 +45,7 @@ pub fn spec() -> impl Strategy<Value = Value> {
             "pin": pin,
             "rollback": {"revisions": revisions},
             "expiry": {"approval": hours(approval), "use": hours(usage)},
+            "deletion": {"quietPeriod": hours(quiet), "retainDays": days},
         }))
     })
 }
@@ -102,6 +103,8 @@ pub fn as_strict(one: &Effective, than: &Effective) -> bool {
         && one.min_approvals >= than.min_approvals
         && one.approval_clock <= than.approval_clock
         && one.use_clock <= than.use_clock
+        && one.quiet_period >= than.quiet_period
+        && one.retain_days >= than.retain_days
 }
 
 fn same(one: &Effective, other: &Effective) -> bool {
@@ -182,6 +185,7 @@ fn built_in_values_are_those_of_the_design() {
     assert_eq!(effective.min_approvals, 1);
     assert_eq!(effective.approval_clock, SignedDuration::from_hours(14 * 24));
     assert_eq!(effective.use_clock, SignedDuration::from_hours(24));
+    assert_eq!((effective.quiet_period, effective.retain_days), (SignedDuration::from_hours(24), 30));
     assert_eq!(effective.policies, []);
 }
 
@@ -204,6 +208,9 @@ fn the_floor_may_loosen_the_built_in_values_and_others_may_not() {
 #[case(json!({"expiry": {"use": "0s"}}))]
 #[case(json!({"expiry": {"approval": "-3h"}}))]
 #[case(json!({"expiry": {"approval": ""}}))]
+#[case(json!({"deletion": {"quietPeriod": "-1s"}}))]
+#[case(json!({"deletion": {"quietPeriod": "a day"}}))]
+#[case(json!({"deletion": {"retainDays": 0}}))]
 #[case(json!({"enforcement": {"deletions": "Maybe"}}))]
 #[case(json!({"enforcement": {"rollouts": "deny"}}))]
 #[case(json!({"approvals": {"machineSubmitters": [submitter("argocd", 3)]}}))]

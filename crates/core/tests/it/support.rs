@@ -147,7 +147,13 @@ pub fn namespace_target() -> Target {
 
 /// A request created at second 0, sealed if somebody asked.
 pub fn request(name: &str, target: Target, requester: Option<&Author>) -> DeletionRequest {
-    let mut spec = DeletionRequestSpec { target, reason: "moved elsewhere".to_owned(), ticket: None, requester: None };
+    let mut spec = DeletionRequestSpec {
+        target,
+        reason: "moved elsewhere".to_owned(),
+        ticket: None,
+        retention: None,
+        requester: None,
+    };
     if let Some(author) = requester {
         let seal = seal_requester(key(), CLUSTER, name, &spec, author, &time(0)).unwrap();
         spec.requester = Some(Requester { author: author.clone(), at: time(0), seal: Some(seal) });

@@ -129,6 +129,7 @@ fn request(target: &Target, args: &Delete) -> DeletionRequest {
         target: target.clone(),
         reason: args.reason.clone(),
         ticket: args.ticket.clone(),
+        retention: None,
         requester: None,
     };
     DeletionRequest { metadata, spec, status: None }

@@ -36,6 +36,8 @@ pub enum PolicyError {
     SidecarControl(String),
     #[error("spec.rollback.revisions: {0} is not between 0 and 20")]
     Revisions(i32),
+    #[error("spec.deletion.retainDays: {0} is not between 1 and 36500")]
+    RetainDays(i32),
     #[error("spec.rolloutResources: where the pod template of {0} is, is known already")]
     KnownResource(String),
     #[error("spec.rolloutResources: {0:?} is not a path below .spec, such as .spec.template")]
@@ -61,6 +63,8 @@ pub struct CompiledPolicy {
     pub revisions: Option<u32>,
     pub approval_clock: Option<SignedDuration>,
     pub use_clock: Option<SignedDuration>,
+    pub quiet_period: Option<SignedDuration>,
+    pub retain_days: Option<u32>,
     /// Only on `default`.
     pub floor: Option<Box<Floor>>,
 }
@@ -142,6 +146,7 @@ pub fn compile(policy: &SafetyPolicy) -> Result<CompiledPolicy, PolicyError> {
     let expiry = spec.expiry.clone().unwrap_or_default();
     let enforcement = spec.enforcement.clone().unwrap_or_default();
     let rollback = spec.rollback.clone().unwrap_or_default();
+    let deletion = spec.deletion.clone().unwrap_or_default();
     Ok(CompiledPolicy {
         name,
         generation: policy.metadata.generation.unwrap_or_default(),
@@ -156,6 +161,8 @@ pub fn compile(policy: &SafetyPolicy) -> Result<CompiledPolicy, PolicyError> {
         revisions: rollback.revisions.map(revisions).transpose()?,
         approval_clock: duration("spec.expiry.approval", expiry.approval.as_deref())?,
         use_clock: duration("spec.expiry.use", expiry.usage.as_deref())?,
+        quiet_period: quiet_period(deletion.quiet_period.as_deref())?,
+        retain_days: deletion.retain_days.map(retain_days).transpose()?,
         floor: is_default.then(|| floor(spec).map(Box::new)).transpose()?,
     })
 }
@@ -194,6 +201,18 @@ fn machine_submitters(approvals: Option<&Approvals>) -> Result<BTreeMap<String, 
 
 fn revisions(revisions: i32) -> Result<u32, PolicyError> {
     u32::try_from(revisions).ok().filter(|revisions| *revisions <= 20).ok_or(PolicyError::Revisions(revisions))
+}
+
+fn retain_days(days: i32) -> Result<u32, PolicyError> {
+    u32::try_from(days).ok().filter(|days| (1..=36_500).contains(days)).ok_or(PolicyError::RetainDays(days))
+}
+
+/// Unlike the clocks it may be nothing: then it suffices that nothing runs.
+fn quiet_period(text: Option<&str>) -> Result<Option<SignedDuration>, PolicyError> {
+    let Some(text) = text else { return Ok(None) };
+    let parsed: Option<SignedDuration> = text.parse().ok();
+    let error = || PolicyError::Duration("spec.deletion.quietPeriod", text.to_owned());
+    parsed.filter(|period| !period.is_negative()).map(Some).ok_or_else(error)
 }
 
 fn duration(field: &'static str, text: Option<&str>) -> Result<Option<SignedDuration>, PolicyError> {

@@ -75,6 +75,8 @@ fn effective_loosened(old: &Effective, new: &Effective) -> Option<String> {
         ("rollback.revisions would be higher", new.revisions > old.revisions),
         ("expiry.approval would be longer", new.approval_clock > old.approval_clock),
         ("expiry.use would be longer", new.use_clock > old.use_clock),
+        ("deletion.quietPeriod would be shorter", new.quiet_period < old.quiet_period),
+        ("deletion.retainDays would be fewer", new.retain_days < old.retain_days),
     ];
     looser.iter().find(|(_, looser)| *looser).map(|(what, _)| (*what).to_owned())
 }

@@ -22,6 +22,8 @@ const WITHOUT_A_PERSON: u32 = 2;
 const EMERGENCY_CLOCK: SignedDuration = SignedDuration::from_hours(4);
 const BUILT_IN_APPROVAL_CLOCK: SignedDuration = SignedDuration::from_hours(14 * 24);
 const BUILT_IN_USE_CLOCK: SignedDuration = SignedDuration::from_hours(24);
+const BUILT_IN_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(24);
+const BUILT_IN_RETAIN_DAYS: u32 = 30;
 
 /// A policy that can't be read: nothing governed is allowed in the namespaces it selects (in all, if its selector
 /// can't be read either).
@@ -56,6 +58,10 @@ pub struct Effective {
     pub revisions: u32,
     pub approval_clock: SignedDuration,
     pub use_clock: SignedDuration,
+    /// How long nothing may have used what is deleted.
+    pub quiet_period: SignedDuration,
+    /// For how many days after its deletion data is kept.
+    pub retain_days: u32,
     pub policies: Vec<PolicyRef>,
 }
 
@@ -92,6 +98,8 @@ impl Effective {
         self.revisions = self.revisions.min(other.revisions);
         self.approval_clock = self.approval_clock.min(other.approval_clock);
         self.use_clock = self.use_clock.min(other.use_clock);
+        self.quiet_period = self.quiet_period.max(other.quiet_period);
+        self.retain_days = self.retain_days.max(other.retain_days);
         self.policies.extend(other.policies.iter().filter(|policy| !one.policies.contains(policy)).cloned());
         self
     }
@@ -165,6 +173,8 @@ impl PolicySet {
             revisions: floor.and_then(|policy| policy.revisions).unwrap_or(BUILT_IN_REVISIONS),
             approval_clock: floor.and_then(|policy| policy.approval_clock).unwrap_or(BUILT_IN_APPROVAL_CLOCK),
             use_clock: floor.and_then(|policy| policy.use_clock).unwrap_or(BUILT_IN_USE_CLOCK),
+            quiet_period: floor.and_then(|policy| policy.quiet_period).unwrap_or(BUILT_IN_QUIET_PERIOD),
+            retain_days: floor.and_then(|policy| policy.retain_days).unwrap_or(BUILT_IN_RETAIN_DAYS),
             policies: floor.map(reference).into_iter().collect(),
         };
         for policy in self.compiled.iter().filter(|policy| policy.floor.is_none() && policy.selector.matches(labels)) {
@@ -184,6 +194,8 @@ fn tighten(effective: &mut Effective, policy: &CompiledPolicy) {
     effective.revisions = lower(effective.revisions, policy.revisions);
     effective.approval_clock = lower(effective.approval_clock, policy.approval_clock);
     effective.use_clock = lower(effective.use_clock, policy.use_clock);
+    effective.quiet_period = higher(effective.quiet_period, policy.quiet_period);
+    effective.retain_days = higher(effective.retain_days, policy.retain_days);
     // Only what the floor has lowered can be raised again: whoever it does not name needs no fewer already.
     for (username, needed) in &mut effective.machine_submitters {
         *needed = higher(*needed, policy.machine_submitters.get(username).copied());
