@@ -6,6 +6,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::FIELD_MANAGER;
 use super::client::{CallError, with_deadline};
@@ -30,6 +31,20 @@ where
 {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     with_deadline(limit, api.patch(name, &params, &Patch::Merge(patch))).await.map(drop)
+}
+
+/// Applies a JSON patch; `false` if one of its tests fails, or there is no such object.
+pub async fn json<K>(api: &Api<K>, name: &str, patch: Value, limit: Duration) -> Result<bool, CallError>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = serde_json::from_value(patch).map_err(|error| CallError::Api(kube::Error::SerdeError(error)))?;
+    match with_deadline(limit, api.patch(name, &params, &Patch::Json::<()>(patch))).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() || error.class() == "invalid" => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Deletes exactly this object, never another of its name; `false` if it is gone already.

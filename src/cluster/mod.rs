@@ -8,8 +8,10 @@ pub mod events;
 pub mod feed;
 pub mod lasting;
 pub mod live;
+pub mod pods;
 pub mod secrets;
 pub mod status;
+pub mod volumes;
 pub mod watch;
 pub mod workloads;
 

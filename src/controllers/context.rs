@@ -12,6 +12,7 @@ use foureyes_core::domain::policy::PolicySet;
 use super::changes::{ChangeKey, Changes};
 use super::queue::Queue;
 use super::requests::Requests;
+use super::uses::Uses;
 use crate::clock::Clock;
 use crate::cluster::events::Events;
 use crate::cluster::live::Live;
@@ -44,6 +45,7 @@ pub struct Shared {
     pub queues: Queues,
     requests: Mutex<Requests>,
     changes: Mutex<Changes>,
+    uses: Mutex<Uses>,
     started: AtomicBool,
 }
 
@@ -61,6 +63,7 @@ impl Shared {
             queues,
             requests: Mutex::default(),
             changes: Mutex::default(),
+            uses: Mutex::default(),
             started: AtomicBool::new(false),
         }
     }
@@ -75,6 +78,11 @@ impl Shared {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who uses what, as with requests.
+    pub fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the first start is over.
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Acquire)
@@ -87,7 +95,7 @@ impl Shared {
 
     /// Puts every open request into its queue.
     pub fn look_at_all_requests(&self) {
-        let open = self.requests().open();
+        let open = self.requests().unfinished();
         for name in open {
             self.queues.deletion_requests.soon(name);
         }

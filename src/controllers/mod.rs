@@ -18,6 +18,7 @@ mod requests;
 mod rollout_records;
 mod safety_policies;
 mod sign_offs;
+mod uses;
 mod watches;
 
 #[cfg(test)]
@@ -85,6 +86,7 @@ pub async fn run(parts: Parts) {
     watches.spawn(watches::policies(context.clone(), policies_read.clone()));
     watches.spawn(watches::sign_offs(context.clone()));
     watches.spawn(watches::claims(context.clone()));
+    watches.spawn(watches::pods(context.clone()));
     watches.spawn(watches::namespaces(context.clone()));
     watches.spawn(watches::keys(context.clone()));
     for kind in workloads::recorded() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use foureyes_core::api::{DeletionRequest, Phase, TargetKind};
+use foureyes_core::api::{DeletionRequest, DeletionRequestStatus, Phase, Target, TargetKind};
 
 /// What is known of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Known {
     pub namespace: Box<str>,
     /// It has not ended.
     pub open: bool,
+    /// It has ended, and something that was changed for it is not put back yet.
+    pub unsettled: bool,
 }
 
 impl Known {
@@ -33,6 +35,7 @@ impl Known {
             target_kind: target.kind,
             namespace: target.rights_namespace().into(),
             open: !Phase::is_ended(phase),
+            unsettled: request.status.as_ref().is_some_and(DeletionRequestStatus::is_unsettled),
         }
     }
 }
@@ -83,9 +86,20 @@ impl Requests {
         self.by_uid.contains_key(uid)
     }
 
-    /// Names of all that have not ended.
-    pub fn open(&self) -> Vec<Box<str>> {
-        self.by_name.values().filter(|known| known.open).map(|known| known.name.clone()).collect()
+    /// Names of all with which something has yet to happen.
+    pub fn unfinished(&self) -> Vec<Box<str>> {
+        let unfinished = self.by_name.values().filter(|known| known.open || known.unsettled);
+        unfinished.map(|known| known.name.clone()).collect()
+    }
+
+    /// Whether another one than `name` is open about this object or, of a claim, about its namespace; of a namespace,
+    /// about anything in it.
+    pub fn asked_elsewhere(&self, name: &str, target: &Target) -> bool {
+        let around = match target.kind {
+            TargetKind::PersistentVolumeClaim => self.about_namespace(target.rights_namespace()),
+            TargetKind::Namespace => self.within(&target.name),
+        };
+        around.iter().chain(&self.about(&target.uid)).any(|other| &**other != name)
     }
 
     /// Names of the open ones about the object with this UID.
@@ -128,6 +142,7 @@ mod tests {
             target_uid: target.into(),
             target_kind: kind,
             namespace: "shop".into(),
+            unsettled: false,
             open,
         }
     }
@@ -157,7 +172,7 @@ mod tests {
         let mut gone: Vec<&str> = gone.iter().map(|known| &*known.uid).collect();
         gone.sort_unstable();
         assert_eq!(gone, ["uid-a", "uid-b"]);
-        assert_eq!(requests.open(), ["a".into()]);
+        assert_eq!(requests.unfinished(), ["a".into()]);
         assert!(requests.about("claim-2").is_empty());
     }
 }

@@ -25,11 +25,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Applies `config/default`, makes the keys, starts both webhooks and the controller, and returns when deletions are
 /// judged. Again, it replaces only what has changed.
 pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
+    begin_with_policy(cluster)?;
     prepare(cluster, say)?;
     say("starting foureyes controller and two foureyes webhook");
     start(cluster)?;
     say("waiting until deletions are judged");
     wait_until_enforced(cluster)
+}
+
+/// The policy that holds from the first start on, unless foureyes is there already.
+fn begin_with_policy(cluster: &Cluster) -> Result<()> {
+    if cluster.kubectl("admin", &["get", "crd", "safetypolicies.foureyes.dev"])?.ok() {
+        return Ok(());
+    }
+    let folder = binaries::root().join("crds");
+    cluster.kubectl("admin", &["apply", "-k", &folder.to_string_lossy()])?.success("kubectl apply -k crds")?;
+    established(cluster)?;
+    cluster.apply(include_str!("../assets/policy.yaml")).map(drop)
+}
+
+fn established(cluster: &Cluster) -> Result<()> {
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    cluster.kubectl("admin", &wait)?.success("kubectl wait --for=condition=Established crd --all").map(drop)
 }
 
 /// Everything but what runs: the manifests, the tokens, the sealing key.
@@ -40,9 +57,7 @@ pub fn prepare(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
     let manifests = manifests(cluster)?;
     with_four_eyes(cluster, "the upgrade", || cluster.kubectl_with("admin", &args, Some(&manifests)))?
         .success("kubectl apply -k config/default")?;
-    cluster
-        .kubectl("admin", &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?
-        .success("kubectl wait --for=condition=Established crd --all")?;
+    established(cluster)?;
 
     for part in ["keys", "controller", "webhook"] {
         let account = format!("foureyes-{part}");

@@ -7,6 +7,7 @@ use foureyes_core::domain::lifecycle::Plan;
 use jiff::Timestamp;
 use kube::Api;
 
+use super::keep;
 use crate::cluster::events::Told;
 use crate::cluster::status::{self, Read};
 use crate::controllers::context::{CALL, Shared};
@@ -26,12 +27,23 @@ pub async fn apply(
     plan: Plan,
     now: Timestamp,
 ) -> Result<Next, ReconcileError> {
+    if !plan.put_back.is_empty() {
+        keep::put_back(context, &plan.put_back).await?;
+        return Ok(Next::After(Duration::ZERO));
+    }
+    if let Some(retention) = &plan.retention {
+        keep::hold(context, request, retention).await?;
+    }
     if request.status.as_ref() != Some(&plan.status) {
         tell(context, request, &plan).await;
         write(context, request, &plan.status).await?;
     }
-    let phase = plan.status.phase.unwrap_or_default();
-    Ok(if phase.is_ended() { Next::Wait } else { Next::After(pause(&plan, now)) })
+    if !plan.keep.is_empty() {
+        keep::keep(context, request, &plan.keep).await?;
+        return Ok(Next::After(Duration::ZERO));
+    }
+    let ended = plan.status.phase.is_some_and(Phase::is_ended) && !plan.status.is_unsettled();
+    Ok(if ended { Next::Wait } else { Next::After(pause(&plan, now)) })
 }
 
 async fn tell(context: &Shared, request: &DeletionRequest, plan: &Plan) {

@@ -1,12 +1,14 @@
 //! Everything that a decision about one request rests on, read live.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use foureyes_core::api::{DeletionRequest, SignOff, TargetKind};
-use foureyes_core::domain::inventory::{Claim, Inventory};
+use foureyes_core::api::{DeletionRequest, Phase, SignOff, TargetKind};
+use foureyes_core::domain::inventory::{ApprovedItems, Claim, Inventory, Volume};
 use foureyes_core::domain::judgement::{Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, TargetState};
 use foureyes_core::domain::policy::{Effective, PolicySet};
+use foureyes_core::domain::quiet::Usage;
 use foureyes_core::domain::statement::ApprovalRecord;
 use foureyes_core::seal::KeyRing;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
@@ -15,6 +17,7 @@ use crate::cluster::access::Requests;
 use crate::cluster::live::{Live, ReadError, record as record_of};
 use crate::controllers::context::Shared;
 use crate::controllers::error::ReconcileError;
+use crate::controllers::uses::Used;
 
 /// What was read.
 pub struct Facts {
@@ -27,6 +30,9 @@ pub struct Facts {
     rights: Rights,
     target: TargetState,
     inventory: Inventory,
+    usage: Usage,
+    outlived: Vec<Volume>,
+    asked_elsewhere: bool,
 }
 
 impl Facts {
@@ -41,6 +47,9 @@ impl Facts {
             rights: &self.rights,
             target: self.target,
             live: &self.inventory,
+            usage: &self.usage,
+            outlived: &self.outlived,
+            asked_elsewhere: self.asked_elsewhere,
         }
     }
 }
@@ -69,11 +78,66 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
     let record = annotated
         .and_then(record_of)
         .and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
-    let (rights, inventory) = tokio::try_join!(
+    let is_signed_off = !sign_offs.is_empty() || record.is_some();
+    let (rights, inventory, usage, outlived) = tokio::try_join!(
         rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
         inventory(live, &request, target, claim.as_ref(), &policies),
+        usage(context, &request, target, is_signed_off),
+        outlived(live, &request, target),
     )?;
-    Ok(Facts { request, sign_offs, record, ring, policies, effective, rights, target, inventory })
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    let asked_elsewhere = context.requests().asked_elsewhere(name, &request.spec.target);
+    Ok(Facts {
+        request,
+        sign_offs,
+        record,
+        ring,
+        policies,
+        effective,
+        rights,
+        target,
+        inventory,
+        usage,
+        outlived,
+        asked_elsewhere,
+    })
+}
+
+/// Who uses the target: pods are read live, so that what the watch has not told yet is not missed.
+async fn usage(
+    context: &Shared,
+    request: &DeletionRequest,
+    target: TargetState,
+    is_signed_off: bool,
+) -> Result<Usage, ReadError> {
+    let about = &request.spec.target;
+    // Whatever an earlier process has counted is taken over before this one writes anything.
+    let uid = request.metadata.uid.as_deref().unwrap_or_default();
+    let counted = || {
+        let quiet = request.status.as_ref().and_then(|status| status.quiet.as_ref());
+        quiet.and_then(|quiet| quiet.observed.parse().ok()).unwrap_or_default()
+    };
+    context.uses().carry(uid, counted);
+    if target != TargetState::Live || !is_signed_off {
+        return Ok(Usage::default());
+    }
+    let claim = (about.kind == TargetKind::PersistentVolumeClaim).then_some(about.name.as_str());
+    let pods = context.live.pods(about.rights_namespace()).await?;
+    let running = pods.iter().filter(|pod| pod.uses(claim)).map(|pod| pod.name.to_string()).collect();
+    let used = Used { namespace: about.rights_namespace().into(), claim: claim.map(Into::into) };
+    Ok(context.uses().usage(&used, &about.uid, uid, running, Instant::now()))
+}
+
+/// Once the target is gone: what of it is still there.
+async fn outlived(live: &Live, request: &DeletionRequest, target: TargetState) -> Result<Vec<Volume>, ReadError> {
+    let status = request.status.as_ref().filter(|status| !status.phase.is_some_and(Phase::is_ended));
+    let inventory = status.and_then(|status| status.inventory.as_ref());
+    let items =
+        inventory.filter(|_| target == TargetState::Gone).map(|known| ApprovedItems::unpack(&known.packed_uids));
+    match items {
+        Some(Ok(items)) => live.volumes_among(&items).await,
+        _ => Ok(Vec::new()),
+    }
 }
 
 async fn claim(live: &Live, request: &DeletionRequest) -> Result<Option<PersistentVolumeClaim>, ReadError> {

@@ -4,8 +4,9 @@
 
 mod apply;
 mod gather;
+mod keep;
 
-use foureyes_core::api::Phase;
+use foureyes_core::api::{DeletionRequestStatus, Phase};
 use foureyes_core::domain::lifecycle::decide;
 
 use super::context::Context;
@@ -17,8 +18,10 @@ pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, Reconci
     let Some(request) = context.live.request(&name).await? else {
         return Ok(Next::Wait);
     };
-    let phase = request.status.as_ref().and_then(|status| status.phase);
-    if phase.is_some_and(Phase::is_ended) {
+    let status = request.status.as_ref();
+    let is_ended = status.and_then(|status| status.phase).is_some_and(Phase::is_ended);
+    if is_ended && !status.is_some_and(DeletionRequestStatus::is_unsettled) {
+        context.uses().drop_carried(request.metadata.uid.as_deref().unwrap_or_default());
         return Ok(Next::Wait);
     }
     let facts = Box::pin(gather::gather(&context, request)).await?;

@@ -14,7 +14,7 @@ use tower::service_fn;
 use super::sealing::Stamp;
 
 /// What can be listed; of other plurals nothing is known.
-const LISTED: [&str; 10] = [
+const LISTED: [&str; 11] = [
     "changerequests",
     "cronjobs",
     "daemonsets",
@@ -22,6 +22,7 @@ const LISTED: [&str; 10] = [
     "deployments",
     "namespaces",
     "persistentvolumeclaims",
+    "persistentvolumes",
     "pods",
     "signoffs",
     "statefulsets",
@@ -178,6 +179,32 @@ impl State {
                 let read = &body["metadata"]["resourceVersion"];
                 if !read.is_null() && *read != object["metadata"]["resourceVersion"] {
                     return status(409);
+                }
+                if let Some(operations) = body.as_array() {
+                    for operation in operations {
+                        let at = operation["path"].as_str().unwrap_or_default();
+                        let Some(value) = object.pointer_mut(at) else { return status(422) };
+                        match operation["op"].as_str() {
+                            Some("test") if *value != operation["value"] => return status(422),
+                            Some("test") => {}
+                            _ => *value = operation["value"].clone(),
+                        }
+                    }
+                }
+                let uid = &body["metadata"]["uid"];
+                if !uid.is_null() && *uid != object["metadata"]["uid"] {
+                    return status(409);
+                }
+                for part in ["/spec", "/metadata/annotations"] {
+                    let Some(changes) = body.pointer(part).and_then(Value::as_object) else { continue };
+                    let at = part.rsplit_once('/').map_or("", |(at, _)| at);
+                    let (Some(parent), key) = (object.pointer_mut(at), part.rsplit('/').next().unwrap_or_default())
+                    else {
+                        continue;
+                    };
+                    for (name, value) in changes {
+                        parent[key][name] = value.clone();
+                    }
                 }
                 if !body["status"].is_null() {
                     object["status"] = body["status"].clone();

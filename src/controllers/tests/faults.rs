@@ -8,8 +8,15 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn whatever_can_not_be_read_leaves_the_status_as_it_was() {
-    let reads =
-        ["/deletionrequests/one", "/signoffs", "/namespaces/shop", "/persistentvolumeclaims/", "foureyes-keys", "pv-1"];
+    let reads = [
+        "/deletionrequests/one",
+        "/signoffs",
+        "/namespaces/shop",
+        "/persistentvolumeclaims/",
+        "foureyes-keys",
+        "pv-1",
+        "/pods",
+    ];
     for (read, class) in reads.into_iter().flat_map(|read| [(read, "server"), (read, "deadline")]) {
         let fake = cluster();
         let context = process(&fake);
@@ -22,7 +29,7 @@ async fn whatever_can_not_be_read_leaves_the_status_as_it_was() {
         fake.state().faults = vec![(Method::GET, read, fault)];
         assert_eq!(reconcile(&context).await.unwrap_err().class(), class, "{read}");
         assert_eq!(fake.get(&format!("{REQUESTS}/one")), before, "{read}");
-        reconcile(&context).await.unwrap();
+        settle(&context).await;
         assert_eq!(phase_of(&fake, "/status/phase"), "Executable", "{read}");
     }
 }
@@ -34,7 +41,7 @@ async fn rights_that_can_not_be_asked_for_are_not_taken_for_missing() {
     alice_asks(&fake);
     reconcile(&context).await.unwrap();
     says(&fake, "bob", Says::Approve);
-    reconcile(&context).await.unwrap();
+    settle(&context).await;
     fake.state().faults = vec![(Method::POST, "subjectaccessreviews", Fault::Hang)];
     assert_eq!(reconcile(&context).await.unwrap_err().class(), "deadline");
     assert_eq!(phase_of(&fake, "/status/phase"), "Executable");
@@ -68,43 +75,48 @@ async fn an_event_that_can_not_be_written_holds_nothing_up() {
 /// One step of a story, after which the controller looks.
 type Step = fn(&Fake);
 
-fn story() -> [Step; 3] {
-    [
-        alice_asks,
-        |fake| says(fake, "bob", Says::Approve),
-        |fake| {
-            fake.state().objects.remove(CLAIM);
-        },
-    ]
+fn story() -> Vec<Step> {
+    vec![alice_asks, |fake| says(fake, "bob", Says::Approve), |fake| {
+        fake.state().objects.remove(CLAIM);
+    }]
 }
 
 /// Plays the story; the process ends after `ends_after` writes and another takes over.
-async fn played(ends_after: Option<usize>) -> Fake {
+async fn played(story: Vec<Step>, ends_after: Option<usize>) -> Fake {
     let fake = cluster();
     fake.state().ends_after = ends_after;
     let mut context = process(&fake);
-    for step in story() {
+    for (minutes, step) in story.into_iter().enumerate() {
         step(&fake);
-        let looked = tokio::time::timeout(Duration::from_secs(120), reconcile(&context)).await;
-        if !matches!(looked, Ok(Ok(_))) {
-            fake.state().ends_after = None;
-            context = process(&fake);
-            reconcile(&context).await.unwrap();
+        loop {
+            // Each step comes long after the one before it.
+            let time = now() + jiff::SignedDuration::from_mins(5 * i64::try_from(minutes).unwrap());
+            context.clock.set(time);
+            match tokio::time::timeout(Duration::from_secs(120), reconcile(&context)).await {
+                Ok(Ok(Next::After(Duration::ZERO))) => {}
+                Ok(Ok(_)) => break,
+                _ => {
+                    fake.state().ends_after = None;
+                    context = process(&fake);
+                }
+            }
         }
     }
     fake
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_process_may_end_after_any_write() {
-    let whole = played(None).await;
+async fn the_process_may_end_anywhere_in(story: fn() -> Vec<Step>, least: usize) {
+    let whole = played(story(), None).await;
     let writes = whole.state().writes.clone();
-    assert!(writes.len() >= 6, "{writes:?}");
+    assert!(writes.len() >= least, "{writes:?}");
     for after in 0..=writes.len() {
-        let broken = played(Some(after)).await;
-        for pointer in ["/status/phase", "/status/requestedBy", "/status/usableFrom", "/status/executedAt"] {
-            assert_eq!(phase_of(&broken, pointer), phase_of(&whole, pointer), "ended after {after}: {pointer}");
-        }
+        let broken = played(story(), Some(after)).await;
+        let status = |fake: &Fake| fake.get(&format!("{REQUESTS}/one")).unwrap()["status"].clone();
+        assert_eq!(status(&broken), status(&whole), "ended after {after}");
+        let held = |fake: &Fake| fake.get(&format!("{RETENTIONS}/one")).map(|held| held["spec"].clone());
+        assert_eq!(held(&broken), held(&whole), "ended after {after}");
+        let volume = |fake: &Fake| fake.get(VOLUME).unwrap()["spec"].clone();
+        assert_eq!(volume(&broken), volume(&whole), "ended after {after}");
         let events = |fake: &Fake| {
             let state = fake.state();
             let events = state.objects.iter().filter(|(path, _)| path.contains("/events/"));
@@ -114,6 +126,27 @@ async fn the_process_may_end_after_any_write() {
         };
         assert_eq!(events(&broken), events(&whole), "ended after {after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_process_may_end_after_any_write() {
+    the_process_may_end_anywhere_in(story, 8).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_process_may_end_after_any_write_of_what_is_put_back() {
+    let cancelled = || -> Vec<Step> {
+        vec![
+            alice_asks,
+            |_| (),
+            |fake| says(fake, "bob", Says::Approve),
+            |fake| says(fake, "alice", Says::Cancel),
+            |_| (),
+        ]
+    };
+    the_process_may_end_anywhere_in(cancelled, 8).await;
+    let fake = played(cancelled(), None).await;
+    assert_eq!(text(&fake.get(VOLUME).unwrap(), "/spec/persistentVolumeReclaimPolicy"), "Delete");
 }
 
 const STATE: &str = "/api/v1/namespaces/foureyes-system/configmaps/foureyes-state";

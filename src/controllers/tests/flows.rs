@@ -23,13 +23,21 @@ async fn a_request_goes_from_pending_to_executed_and_nothing_is_written_in_betwe
     assert_eq!(fake.state().writes.len(), written, "an idle request is left alone");
 
     says(&fake, "bob", Says::Approve);
-    reconcile(&context).await.unwrap();
+    settle(&context).await;
     assert_eq!(phase_of(&fake, "/status/phase"), "Executable");
     assert_eq!(phase_of(&fake, "/status/signOffs/text"), "1/1");
+    let kept = fake.get(VOLUME).unwrap();
+    assert_eq!(text(&kept, "/spec/persistentVolumeReclaimPolicy"), "Retain");
+    assert!(text(&kept["metadata"]["annotations"], "/foureyes.dev~1kept-claim").contains("\"name\":\"reports\""));
+    assert_eq!(phase_of(&fake, "/status/protections/0/before"), "Delete");
 
     fake.state().objects.remove(CLAIM);
     assert_eq!(reconcile(&context).await.unwrap(), Next::Wait);
     assert_eq!(phase_of(&fake, "/status/phase"), "Executed");
+    assert_eq!(phase_of(&fake, "/status/backupRetention"), "one");
+    let held = fake.get(&format!("{RETENTIONS}/one")).unwrap();
+    assert_eq!(text(&held, "/spec/keepers/0/uid"), uid("pv-1"));
+    assert_eq!(text(&held, "/spec/source/deletedAt"), "2026-11-23T10:00:00Z");
     let written = fake.state().writes.len();
     reconcile(&context).await.unwrap();
     assert_eq!(fake.state().writes.len(), written, "an ended request is left alone");
@@ -60,7 +68,101 @@ async fn a_hold_blocks_and_its_withdrawal_releases() {
     reconcile(&context).await.unwrap();
     assert_eq!(phase_of(&fake, "/status/phase"), "Approved");
     fake.state().objects.remove(&format!("{SIGN_OFFS}/carol-Hold"));
+    settle(&context).await;
+    assert_eq!(phase_of(&fake, "/status/phase"), "Executable");
+}
+
+fn pod(fake: &Fake, phase: &str) {
+    let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "reports"}}]);
+    let pod = json!({"metadata": {"namespace": "shop", "name": "db-0", "uid": uid("db-0")},
+                     "spec": {"volumes": volumes}, "status": {"phase": phase}});
+    fake.put("/api/v1/namespaces/shop/pods/db-0", pod);
+}
+
+#[tokio::test]
+async fn what_still_runs_is_waited_for_and_named() {
+    let fake = cluster();
+    let context = process(&fake);
+    pod(&fake, "Running");
+    alice_asks(&fake);
     reconcile(&context).await.unwrap();
+    says(&fake, "bob", Says::Approve);
+    settle(&context).await;
+    assert_eq!(phase_of(&fake, "/status/phase"), "Quiescing");
+    assert_eq!(phase_of(&fake, "/status/waitingFor"), "the end of pod db-0");
+    let kept = text(&fake.get(VOLUME).unwrap(), "/spec/persistentVolumeReclaimPolicy");
+    assert_eq!(kept, "Retain", "it is kept as soon as it was signed off");
+    // The process that looks now has seen it run, and sees it end.
+    let seen = |ended| crate::cluster::pods::PodUse {
+        uid: uid("db-0").into(),
+        namespace: "shop".into(),
+        name: "db-0".into(),
+        claims: vec!["reports".into()],
+        ended,
+    };
+    context.uses().learn(seen(false), Instant::now());
+    pod(&fake, "Succeeded");
+    context.uses().learn(seen(true), Instant::now());
+    settle(&context).await;
+    assert_eq!(phase_of(&fake, "/status/phase"), "Quiescing");
+    assert_eq!(phase_of(&fake, "/status/waitingFor"), "it to stay unused for 24h");
+    assert_eq!(phase_of(&fake, "/status/quiet/observed"), "0s");
+}
+
+#[tokio::test]
+async fn what_was_counted_before_a_restart_goes_on() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    says(&fake, "bob", Says::Approve);
+    let mut request = fake.get(&format!("{REQUESTS}/one")).unwrap();
+    request["status"]["quiet"] = json!({"required": "24h", "observed": "23h45m"});
+    fake.put(&format!("{REQUESTS}/one"), request);
+    let restarted = process_before_the_first_start(&fake);
+    restarted.set_started();
+    settle(&restarted).await;
+    assert_eq!(phase_of(&fake, "/status/waitingFor"), "a look at what uses it");
+    assert_eq!(phase_of(&fake, "/status/quiet/observed"), "23h45m");
+    restarted.uses().replace(Vec::new(), Instant::now());
+    settle(&restarted).await;
+    assert_eq!(phase_of(&fake, "/status/waitingFor"), "it to stay unused for 24h");
+    assert_eq!(phase_of(&fake, "/status/quiet/observed"), "23h45m");
+}
+
+#[tokio::test]
+async fn what_was_changed_is_put_back_when_nothing_was_deleted() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    says(&fake, "bob", Says::Approve);
+    settle(&context).await;
+    says(&fake, "alice", Says::Cancel);
+    assert!(matches!(settle(&context).await, Next::After(_)));
+    assert_eq!(phase_of(&fake, "/status/phase"), "Cancelled");
+    let policy = || text(&fake.get(VOLUME).unwrap(), "/spec/persistentVolumeReclaimPolicy");
+    assert_eq!(policy(), "Retain", "a deletion that was let pass may still come");
+    context.clock.set("2026-11-23T10:03:00Z".parse().unwrap());
+    assert_eq!(settle(&context).await, Next::Wait);
+    assert_eq!(policy(), "Delete");
+    assert_eq!(fake.get(&format!("{REQUESTS}/one")).unwrap()["status"]["protections"][0]["settled"], true);
+}
+
+#[tokio::test]
+async fn a_volume_that_refuses_is_told_about_and_tried_again() {
+    let fake = cluster();
+    let context = process(&fake);
+    alice_asks(&fake);
+    reconcile(&context).await.unwrap();
+    says(&fake, "bob", Says::Approve);
+    fake.state().faults.push((Method::PATCH, "persistentvolumes", super::fake::Fault::Refuse(403)));
+    assert!(reconcile(&context).await.is_err());
+    assert_eq!(phase_of(&fake, "/status/phase"), "Approved");
+    assert_eq!(phase_of(&fake, "/status/waitingFor"), "1 volume to be put on Retain");
+    let told = fake.state().objects.values().any(|object| object["reason"] == "VolumeNotKept");
+    assert!(told);
+    settle(&context).await;
     assert_eq!(phase_of(&fake, "/status/phase"), "Executable");
 }
 
@@ -85,7 +187,9 @@ async fn an_approval_by_annotation_opens_one_request_and_is_used_once() {
     let opened = names(&fake, REQUESTS);
     assert_eq!(opened.len(), 1);
     let path = format!("{REQUESTS}/{}", opened[0]);
-    deletion_requests::reconcile(context.clone(), opened[0].as_str().into()).await.unwrap();
+    for _ in 0..2 {
+        deletion_requests::reconcile(context.clone(), opened[0].as_str().into()).await.unwrap();
+    }
     assert_eq!(text(&fake.get(&path).unwrap(), "/status/phase"), "Executable");
     assert_eq!(text(&fake.get(&path).unwrap(), "/status/signOffs/text"), "1/2");
 

@@ -9,7 +9,7 @@ mod rollouts;
 mod sealing;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Says, SignOffSpec, Subject, Target, TargetKind};
@@ -29,6 +29,8 @@ use sealing::{Stamp, uid};
 
 const REQUESTS: &str = "/apis/foureyes.dev/v1alpha1/deletionrequests";
 const SIGN_OFFS: &str = "/apis/foureyes.dev/v1alpha1/signoffs";
+const VOLUME: &str = "/api/v1/persistentvolumes/pv-1";
+const RETENTIONS: &str = "/apis/foureyes.dev/v1alpha1/backupretentions";
 const CLAIM: &str = "/api/v1/namespaces/shop/persistentvolumeclaims/reports";
 
 fn now() -> Timestamp {
@@ -42,7 +44,11 @@ fn cluster() -> Fake {
     let claim = json!({"metadata": {"namespace": "shop", "name": "reports", "uid": uid("reports")},
                        "spec": {"volumeName": "pv-1"}});
     fake.put(CLAIM, claim);
-    fake.put("/api/v1/persistentvolumes/pv-1", json!({"metadata": {"name": "pv-1", "uid": uid("pv-1")}}));
+    fake.put(
+        VOLUME,
+        json!({"metadata": {"name": "pv-1", "uid": uid("pv-1")},
+                            "spec": {"persistentVolumeReclaimPolicy": "Delete"}}),
+    );
     fake.state().approvers = vec!["bob"];
     fake
 }
@@ -51,6 +57,9 @@ fn cluster() -> Fake {
 fn process(fake: &Fake) -> Context {
     let context = process_before_the_first_start(fake);
     context.set_started();
+    // It looks at pods, and the claim came after it began to.
+    context.uses().replace(Vec::new(), Instant::now());
+    context.uses().born(uid("reports").into());
     context
 }
 
@@ -136,6 +145,16 @@ async fn look_at_the_annotation(context: &Context) -> Result<Next, ReconcileErro
     let key =
         ObjectKey { kind: TargetKind::PersistentVolumeClaim, namespace: Some("shop".into()), name: "reports".into() };
     approvals::reconcile(context.clone(), key).await
+}
+
+/// Until nothing is left to do at once.
+async fn settle(context: &Context) -> Next {
+    loop {
+        let next = reconcile(context).await.unwrap();
+        if next != Next::After(Duration::ZERO) {
+            return next;
+        }
+    }
 }
 
 /// Names of objects under a path.

@@ -5,10 +5,10 @@ mod changes;
 
 pub use changes::{changes, workloads};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foureyes_core::api::{APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, SafetyPolicy, SignOff, TargetKind};
 use foureyes_core::domain::request::Request as _;
@@ -20,12 +20,14 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 
 use crate::cluster::live::KEYS;
+use crate::cluster::pods::{self, PodUse};
 use crate::cluster::watch::{Seen, watch, watch_untyped};
 use crate::controllers::Latch;
 use crate::controllers::changes::ChangeKey;
 use crate::controllers::context::{Context, Everywhere, ObjectKey, Shared};
-use crate::controllers::requests::Known;
+use crate::controllers::requests;
 use crate::controllers::sign_offs;
+use crate::controllers::uses::Used;
 
 /// Claims come and go together; a request about their whole namespace is looked at once for all of them.
 const GATHER: Duration = Duration::from_millis(500);
@@ -33,11 +35,12 @@ const GATHER: Duration = Duration::from_millis(500);
 /// Follows requests for ever; `read` happens once all have been read.
 pub async fn requests(context: Context, read: Latch) {
     let api: Api<DynamicObject> = untyped::<DeletionRequest>(context.live.client());
-    let mut seen = pin!(watch_untyped(api, "DeletionRequest", |request: DeletionRequest| Known::of(&request)));
+    let mut seen =
+        pin!(watch_untyped(api, "DeletionRequest", |request: DeletionRequest| requests::Known::of(&request)));
     while let Some(seen) = seen.next().await {
         match seen {
             Seen::Applied(known) => {
-                if known.open {
+                if known.open || known.unsettled {
                     context.queues.deletion_requests.soon(known.name.clone());
                 }
                 context.requests().learn(known);
@@ -85,11 +88,51 @@ pub async fn sign_offs(context: Context) {
     }
 }
 
+/// Follows pods for ever, what they use alone: each concerns requests about what it uses.
+pub async fn pods(context: Context) {
+    let api = pods::everywhere(context.live.client());
+    let mut seen = pin!(watch(api, "Pod", None, |pod| Some(PodUse::of(&pod))));
+    while let Some(seen) = seen.next().await {
+        let now = Instant::now();
+        match seen {
+            Seen::Applied(pod) => {
+                let namespace = pod.namespace.clone();
+                context.uses().learn(pod, now);
+                used_otherwise(&context, &namespace);
+            }
+            Seen::Gone(pod) => {
+                context.uses().forget(&pod.uid, now);
+                used_otherwise(&context, &pod.namespace);
+            }
+            Seen::All(pods) => {
+                context.uses().replace(pods, now);
+                context.look_at_all_requests();
+            }
+        }
+    }
+}
+
+fn used_otherwise(context: &Shared, namespace: &str) {
+    let requests = context.requests().within(namespace);
+    for name in requests {
+        context.queues.deletion_requests.within(name, GATHER);
+    }
+}
+
 struct ObjectSeen {
     key: ObjectKey,
     uid: Box<str>,
     going: bool,
     annotated: bool,
+}
+
+impl ObjectSeen {
+    fn used(&self) -> Used {
+        match &self.key.namespace {
+            Some(namespace) => Used { namespace: namespace.clone(), claim: Some(self.key.name.clone()) },
+            None => Used { namespace: self.key.name.clone(), claim: None },
+        }
+    }
 }
 
 fn object_seen(kind: TargetKind, meta: kube::api::ObjectMeta) -> ObjectSeen {
@@ -102,15 +145,45 @@ fn object_seen(kind: TargetKind, meta: kube::api::ObjectMeta) -> ObjectSeen {
     }
 }
 
+/// Which objects of a kind there are, to notice which of them come into being.
+#[derive(Default)]
+struct Known(HashSet<Box<str>>);
+
+impl Known {
+    fn learn(&mut self, context: &Shared, object: &ObjectSeen) {
+        if self.0.insert(object.uid.clone()) {
+            context.uses().born(object.uid.clone());
+        }
+    }
+
+    fn forget(&mut self, context: &Shared, object: &ObjectSeen) {
+        self.0.remove(&object.uid);
+        context.uses().gone(&object.used(), &object.uid);
+    }
+
+    fn replace(&mut self, all: &[ObjectSeen]) {
+        self.0 = all.iter().map(|object| object.uid.clone()).collect();
+    }
+}
+
 /// Follows claims for ever, their metadata alone: each concerns requests about it or about its namespace.
 pub async fn claims(context: Context) {
     let api: Api<PartialObjectMeta<PersistentVolumeClaim>> = Api::all(context.live.client().clone());
     let keep = |claim: PartialObjectMeta<_>| Some(object_seen(TargetKind::PersistentVolumeClaim, claim.metadata));
     let mut seen = pin!(watch(api, "PersistentVolumeClaim", None, keep));
+    let mut known = Known::default();
     while let Some(seen) = seen.next().await {
         match seen {
-            Seen::Applied(claim) | Seen::Gone(claim) => claim_changed(&context, claim),
+            Seen::Applied(claim) => {
+                known.learn(&context, &claim);
+                claim_changed(&context, claim);
+            }
+            Seen::Gone(claim) => {
+                known.forget(&context, &claim);
+                claim_changed(&context, claim);
+            }
             Seen::All(claims) => {
+                known.replace(&claims);
                 claims.into_iter().filter(|claim| claim.annotated).for_each(|claim| claim_changed(&context, claim));
                 context.look_at_all_requests();
             }
@@ -140,10 +213,19 @@ pub async fn namespaces(context: Context) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.live.client().clone());
     let keep = |namespace: PartialObjectMeta<_>| Some(object_seen(TargetKind::Namespace, namespace.metadata));
     let mut seen = pin!(watch(api, "Namespace", None, keep));
+    let mut known = Known::default();
     while let Some(seen) = seen.next().await {
         match seen {
-            Seen::Applied(namespace) | Seen::Gone(namespace) => namespace_changed(&context, namespace),
+            Seen::Applied(namespace) => {
+                known.learn(&context, &namespace);
+                namespace_changed(&context, namespace);
+            }
+            Seen::Gone(namespace) => {
+                known.forget(&context, &namespace);
+                namespace_changed(&context, namespace);
+            }
             Seen::All(namespaces) => {
+                known.replace(&namespaces);
                 let matter = |namespace: &ObjectSeen| namespace.annotated || namespace.going;
                 namespaces.into_iter().filter(matter).for_each(|namespace| namespace_changed(&context, namespace));
                 context.look_at_all_requests();

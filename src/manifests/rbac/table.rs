@@ -162,8 +162,15 @@ pub const ROLES: &[Role] = &[
                 group: "",
                 resources: &["pods", "replicationcontrollers"],
                 names: &[],
-                verbs: &["get", "list"],
-                why: "to put on record which digest a tag turned out to be, and to see what became of a change",
+                verbs: READ,
+                why: "to see who still uses what shall be deleted, to put on record which digest a tag turned out to be, and to see what became of a change",
+            },
+            Rule {
+                group: "",
+                resources: &["persistentvolumes"],
+                names: &[],
+                verbs: &["patch"],
+                why: "puts volumes on Retain before their claims may go, and back when they stay",
             },
             Rule {
                 group: "apiextensions.k8s.io",
@@ -181,10 +188,10 @@ pub const ROLES: &[Role] = &[
             },
             Rule {
                 group: GROUP,
-                resources: &["changerequests", "deletionrequests", "rolloutrecords"],
+                resources: &["backupretentions", "changerequests", "deletionrequests", "rolloutrecords"],
                 names: &[],
                 verbs: &["create"],
-                why: "opens the request behind an annotation, one for what a deletion left behind, one for what runs without authorisation, and the record of each workload",
+                why: "holds what outlived a deletion, opens the request behind an annotation, one for what a deletion left behind, one for what runs without authorisation, and the record of each workload",
             },
             Rule { why: "the guard asks for this right of whoever opens a request", ..REQUEST },
             Rule {

@@ -22,6 +22,10 @@ vocabulary!(
         Approved,
         /// What would be lost now is within what was signed off.
         InventoryCurrent,
+        /// Nothing has used what would be deleted for long enough (promise 2).
+        Quiet,
+        /// What would be lost outlives the deletion (promise 3).
+        DataKept,
         /// Nobody's word was needed beforehand, so that it is owed afterwards.
         ReviewOwed,
         /// The policy could be compiled and is in force.
@@ -57,5 +61,10 @@ vocabulary!(
         NotNeeded,
         Expedited,
         Unauthorized,
+        InUse,
+        Quiescing,
+        Unused,
+        Kept,
+        NotKept,
     }
 );

@@ -112,6 +112,14 @@ impl TargetKind {
     }
 }
 
+impl DeletionRequestStatus {
+    /// Something that was changed for this request is not put back yet.
+    pub fn is_unsettled(&self) -> bool {
+        let put_back = matches!(self.phase, Some(Phase::Rejected | Phase::Cancelled | Phase::Expired));
+        put_back && self.protections.iter().any(|protection| !protection.settled)
+    }
+}
+
 impl Target {
     /// The namespace in which rights on this target are judged: the claim's, or the namespace itself (fact 4).
     pub fn rights_namespace(&self) -> &str {
@@ -235,6 +243,9 @@ pub struct DeletionRequestStatus {
     /// When the target was seen gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed_at: Option<Time>,
+    /// When it ended, whichever way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
     /// The policies that applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicyRef>,

@@ -6,13 +6,16 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, Mode, Phase, Says, SignOff, Target, TargetKind,
+    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, DeletionRequestStatus, Mode, Phase, Says, SignOff,
+    Target, TargetKind,
 };
 use crate::domain::identity::{ActorKind, classify, is_usable};
 use crate::domain::inventory::{ApprovedItems, Claim, Inventory, InventoryError, prove_items};
 use crate::domain::judgement::{Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
+use crate::domain::kept::perishable;
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
+use crate::domain::quiet::hours;
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request as _;
@@ -224,10 +227,15 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .detail(format!("Would be lost: {}", evidence.live.sentence(8)))
             .next("Somebody who may request deletions can ask again with:", ready::request(evidence.target)));
     }
+    not_prepared(&status, name, &refuse)?;
     within_clock(status.usable_from.as_ref(), status.valid_until.as_ref(), evidence.effective, now).map_err(|why| {
         let code = if why == NOT_YET { Code::NotYetExecutable } else { Code::RequestEnded };
         refuse(code, format!("DeletionRequest {name} {why}")).next("See how it stands with:", ready::show(name))
     })?;
+    if let Some((name_of, ..)) = perishable(evidence.live).next() {
+        let why = format!("the volume {name_of} is not on Retain, so that its data would be lost");
+        return Err(refuse(Code::NotYetExecutable, why).next("See how it stands with:", ready::show(name)));
+    }
     if !matches!(phase, Phase::Executable | Phase::Executing) {
         let why = format!("DeletionRequest {name} is {}, and not released yet", phase.as_str());
         return Err(refuse(Code::NotYetExecutable, why).next("See how it stands with:", ready::show(name)));
@@ -248,6 +256,38 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .next("Another person, with the right to delete it, can run:", ready::delete(evidence.target)));
     }
     Ok(Proof(Kind::Confirmed(name.to_owned())))
+}
+
+/// What still has to happen before it can be executed: it is in use, or not out of use for long enough, or its data
+/// would not outlive it (promises 2 and 3). A phase can only refuse.
+fn not_prepared(
+    status: &DeletionRequestStatus,
+    name: &str,
+    refuse: &dyn Fn(Code, String) -> Refusal,
+) -> Result<(), Refusal> {
+    let quiet = status.quiet.as_ref().filter(|_| status.phase == Some(Phase::Quiescing));
+    let why = match (quiet, status.phase) {
+        (Some(quiet), _) if quiet.running_total > 0 => {
+            format!(
+                "DeletionRequest {name} is signed off, but {} still run{}",
+                quiet.users(),
+                if quiet.running_total == 1 { "s" } else { "" }
+            )
+        }
+        (Some(quiet), _) => {
+            let left = quiet.remaining().map_or_else(|| "a while".to_owned(), hours);
+            format!(
+                "DeletionRequest {name} is signed off, and must stay unused for about {left} more (of {})",
+                quiet.required
+            )
+        }
+        (None, Some(Phase::Approved)) => {
+            let waits = status.waiting_for.as_deref().unwrap_or("its data to be kept");
+            format!("DeletionRequest {name} is signed off, and waits for {waits}")
+        }
+        _ => return Ok(()),
+    };
+    Err(refuse(Code::NotYetExecutable, why).next("See how it stands with:", ready::show(name)))
 }
 
 /// Of several requests about one object, which to speak about: the one whose refusal comes closest to an allow of what

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 
 use crate::api::{InventoryStatus, ListedItem, METADATA_PREFIX, is_name};
 use crate::digest::{DigestError, Encoding, digest_sorted, hash_sorted};
 use crate::domain::policy::Exemption;
+pub use crate::domain::volume::{Reclaim, Volume};
 
 /// Labels of ours that a claim can have and be exempt by one of them. Every claim is kept in memory.
 const MOST_LABELS: usize = 32;
@@ -122,38 +123,11 @@ impl Claim {
     }
 }
 
-/// What decisions need to know about a volume.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Volume {
-    pub name: Box<str>,
-    pub uid: Box<str>,
-    /// Where the bytes are.
-    pub handle: Option<Box<str>>,
-}
-
-impl Volume {
-    pub fn of(volume: &PersistentVolume) -> Self {
-        Self {
-            name: volume.metadata.name.clone().unwrap_or_default().into(),
-            uid: volume.metadata.uid.clone().unwrap_or_default().into(),
-            handle: handle(volume).map(Into::into),
-        }
-    }
-}
-
-fn handle(volume: &PersistentVolume) -> Option<String> {
-    let spec = volume.spec.as_ref()?;
-    let csi = spec.csi.as_ref().map(|csi| format!("{}/{}", csi.driver, csi.volume_handle));
-    let nfs = || spec.nfs.as_ref().map(|nfs| format!("nfs/{}:{}", nfs.server, nfs.path));
-    let local = || spec.local.as_ref().map(|local| format!("local/{}", local.path));
-    let host = || spec.host_path.as_ref().map(|host| format!("hostPath/{}", host.path));
-    csi.or_else(nfs).or_else(local).or_else(host)
-}
-
 const CLAIM: &str = "PersistentVolumeClaim";
 const VOLUME: &str = "PersistentVolume";
 
-/// One data item. Its size, and the name of a claim's volume, are for reading; everything else is in the digest.
+/// One data item. Its size, the name of a claim's volume, and whether that is kept, are for reading; everything else is in
+/// the digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DataItem {
     pub kind: &'static str,
@@ -164,6 +138,16 @@ pub struct DataItem {
     pub size: Option<String>,
     /// The volume of a claim, where it is an item itself.
     pub volume: Option<String>,
+    /// Of a volume as it is now: whether its data would outlive its claim.
+    pub kept: Option<Kept>,
+}
+
+/// See [`DataItem::kept`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    pub reclaim: Reclaim,
+    /// UID of the claim that it could bring back.
+    pub claim: Option<String>,
 }
 
 impl DataItem {
@@ -176,6 +160,7 @@ impl DataItem {
             handle: None,
             size: claim.size.as_deref().map(str::to_owned),
             volume: volume.map(|volume| volume.name.to_string()),
+            kept: None,
         }
     }
 
@@ -188,6 +173,7 @@ impl DataItem {
             handle: volume.handle.as_deref().map(str::to_owned),
             size: None,
             volume: None,
+            kept: Some(Kept { reclaim: volume.reclaim, claim: volume.kept_claim.as_deref().map(str::to_owned) }),
         }
     }
 
@@ -201,6 +187,7 @@ impl DataItem {
             handle: listed.handle.clone(),
             size: listed.size.clone(),
             volume: None,
+            kept: None,
         })
     }
 
@@ -449,7 +436,8 @@ mod tests {
 
     #[test]
     fn claims_are_listed_each_with_its_volume() {
-        let volume = |name: &str, uid: u128| Volume { name: name.into(), uid: claim("v", uid).uid, handle: None };
+        let volume =
+            |name: &str, uid: u128| Volume { name: name.into(), uid: claim("v", uid).uid, ..Volume::default() };
         let (a, b, c) = (claim("a", 1), Claim { size: Some("2Gi".into()), ..claim("b", 2) }, claim("c", 3));
         let (va, vb) = (volume("pv-2", 4), volume("pv-1", 5));
         let inventory = Inventory::of([(&c, None), (&b, Some(&vb)), (&a, Some(&va))]);
@@ -492,8 +480,8 @@ mod tests {
             size in any::<Option<String>>(),
         ) {
             let item = |(name, uid, namespace, handle): (String, String, String, Option<String>)| match handle {
-                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone(), volume: size.clone() },
-                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None, volume: None },
+                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone(), volume: size.clone(), kept: None },
+                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None, volume: None, kept: None },
             };
             let items: Vec<DataItem> = items.into_iter().map(item).collect();
             let trees = items.iter().map(|item| {

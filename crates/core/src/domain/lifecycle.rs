@@ -4,15 +4,17 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Author, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus, InventoryStatus, Phase, Says,
-    SeenAnnotation, SignOff, SignOffEntry, SignOffSummary, TargetKind,
+    Author, BackupRetentionSpec, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus,
+    InventoryStatus, Phase, Protection, Says, SeenAnnotation, SignOff, SignOffEntry, SignOffSummary, TargetKind,
 };
 use crate::digest::DigestError;
-use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
+use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError, Volume};
 use crate::domain::judgement::{
     ANNOTATION, Annotated, Case, Executor, Judgement, Quorum, Rights, judge, person_asking,
 };
+use crate::domain::kept::{self, Keep, SLOWEST_DELETION, unkept};
 use crate::domain::policy::{Effective, PolicySet};
+use crate::domain::quiet::{Quietness, Usage, quietness};
 use crate::domain::ready;
 use crate::domain::request::Request as _;
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
@@ -49,6 +51,12 @@ pub struct Observed<'a> {
     pub target: TargetState,
     /// What would be lost now; empty when the target is gone.
     pub live: &'a Inventory,
+    /// Who uses it.
+    pub usage: &'a Usage,
+    /// Of what was signed off, the volumes that are there although the target is gone.
+    pub outlived: &'a [Volume],
+    /// Another request about the same data has not ended.
+    pub asked_elsewhere: bool,
 }
 
 /// The target, looked up by name and compared by UID.
@@ -66,6 +74,12 @@ pub enum TargetState {
 pub struct Plan {
     pub status: DeletionRequestStatus,
     pub events: Vec<Event>,
+    /// Volumes to be put on Retain, once the status that says so is written.
+    pub keep: Vec<Keep>,
+    /// What is put back, before the status that says so is written.
+    pub put_back: Vec<Protection>,
+    /// What holds the volumes that outlived the target, before the status that says so is written.
+    pub retention: Option<BackupRetentionSpec>,
     /// The next moment at which something changes by itself.
     pub look_again: Option<Timestamp>,
 }
@@ -74,25 +88,65 @@ pub struct Plan {
 pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, LifecycleError> {
     let before = observed.request.status.clone().unwrap_or_default();
     if before.phase.is_some_and(Phase::is_ended) {
-        return Ok(Plan { status: before, events: Vec::new(), look_again: None });
+        return Ok(settle(observed, before, now));
     }
     let mut status = before.clone();
     describe(observed, &mut status)?;
     status.annotation = seen_annotation(observed, before.annotation.as_ref());
     let judgement = settle_inventory(observed, &mut status)?;
-    let outcome = phase(observed, &before, &mut status, &judgement, now);
+    let quiet = quietness(observed.usage, observed.effective.quiet_period, before.quiet.as_ref());
+    let outcome = phase(observed, &before, &mut status, &judgement, &quiet, now);
     status.phase = Some(outcome.phase);
     status.waiting_for.clone_from(&outcome.waiting_for);
+    status.ended_at = outcome.phase.is_ended().then(|| stated(now));
     summarise(observed, &before, &mut status, &judgement, &outcome);
-    set_conditions(observed, &before, &mut status, &outcome, now);
+    set_conditions(observed, &before, &mut status, &outcome, &quiet, now);
     let events = events(&before, &status, &outcome, objection(observed, &judgement));
-    let look_again = [&status.approval_deadline, &status.valid_until]
-        .into_iter()
-        .flatten()
-        .map(|time| time.0)
-        .filter(|time| *time > now && !outcome.phase.is_ended())
-        .min();
-    Ok(Plan { status, events, look_again })
+    let keep = if outcome.keeps { unkept(observed.live) } else { Vec::new() };
+    // Whoever deleted it, and however: what outlived it is held.
+    let deleted = outcome.phase == Phase::Executed || outcome.reason == ConditionReason::TargetGone;
+    let held = || kept::retention(observed.request, observed.outlived, observed.effective, now);
+    let retention = deleted.then(held).flatten();
+    status.backup_retention = retention.as_ref().and(observed.request.metadata.name.clone());
+    let look_again = look_again(&status, &quiet, now);
+    Ok(Plan { status, events, keep, put_back: Vec::new(), retention, look_again })
+}
+
+fn look_again(status: &DeletionRequestStatus, quiet: &Quietness, now: Timestamp) -> Option<Timestamp> {
+    if status.phase.is_some_and(Phase::is_ended) {
+        return put_back_at(status);
+    }
+    let clocks = [&status.approval_deadline, &status.valid_until].into_iter().flatten().map(|time| time.0);
+    let quiescing = quiet.remaining.filter(|_| status.phase == Some(Phase::Quiescing));
+    let quieter = quiescing.and_then(|remaining| now.saturating_add(remaining).ok());
+    clocks.chain(quieter).filter(|time| *time > now).min()
+}
+
+/// When what was changed for an ended request can be put back.
+fn put_back_at(status: &DeletionRequestStatus) -> Option<Timestamp> {
+    let ended = status.ended_at.as_ref().filter(|_| status.is_unsettled())?;
+    ended.0.saturating_add(SLOWEST_DELETION).ok()
+}
+
+/// An ended request changes no more, but for what is put back after it: late enough that no deletion which was let pass
+/// before can still come, and never from under another request (fact 15).
+fn settle(observed: &Observed<'_>, before: DeletionRequestStatus, now: Timestamp) -> Plan {
+    let due = put_back_at(&before);
+    let waits = matches!(observed.target, TargetState::Going(_))
+        || observed.asked_elsewhere && observed.target == TargetState::Live;
+    let mut plan = Plan {
+        status: before,
+        events: Vec::new(),
+        keep: Vec::new(),
+        put_back: Vec::new(),
+        retention: None,
+        look_again: due.filter(|due| *due > now),
+    };
+    if due.is_some_and(|due| due <= now) && !waits {
+        let live = Some(observed.live).filter(|_| observed.target == TargetState::Live);
+        (plan.put_back, plan.status.protections) = kept::settled(&plan.status.protections, live);
+    }
+    plan
 }
 
 fn describe(observed: &Observed<'_>, status: &mut DeletionRequestStatus) -> Result<(), LifecycleError> {
@@ -197,16 +251,23 @@ struct Outcome {
     reason: ConditionReason,
     waiting_for: Option<String>,
     note: String,
+    /// The data has to outlive the target from now on.
+    keeps: bool,
 }
 
 impl Outcome {
     fn ended(phase: Phase, reason: ConditionReason, note: impl Into<String>) -> Self {
-        Self { phase, reason, waiting_for: None, note: note.into() }
+        Self { phase, reason, waiting_for: None, note: note.into(), keeps: false }
     }
 
     fn open(phase: Phase, reason: ConditionReason, waiting_for: impl Into<String>) -> Self {
         let waiting_for = waiting_for.into();
-        Self { phase, reason, note: format!("waits for {waiting_for}"), waiting_for: Some(waiting_for) }
+        let note = format!("waits for {waiting_for}");
+        Self { phase, reason, note, waiting_for: Some(waiting_for), keeps: false }
+    }
+
+    fn keeping(self) -> Self {
+        Self { keeps: true, ..self }
     }
 }
 
@@ -215,6 +276,7 @@ fn phase(
     before: &DeletionRequestStatus,
     status: &mut DeletionRequestStatus,
     judgement: &Judgement,
+    quiet: &Quietness,
     now: Timestamp,
 ) -> Outcome {
     let text = observed.request.spec.target.text();
@@ -263,7 +325,7 @@ fn phase(
         let waits = format!("sign-off by {missing} {people}");
         return Outcome::open(Phase::Pending, ConditionReason::WaitingForSignOff, waits);
     }
-    release(observed, status, judgement, now)
+    prepare(observed, status, judgement, quiet, now)
 }
 
 /// A hold, reject or cancel came after the review of a namespace's deletion and before its commit: the guard keeps its
@@ -287,8 +349,32 @@ fn had_been_released(before: &DeletionRequestStatus, target: TargetState) -> boo
     }
 }
 
-/// From Approved to Executable. What must hold in between (the quiet period, the data kept) is asked for here, each
-/// with a phase of its own, before the second clock starts.
+/// What must hold before the second clock starts: the data is kept, and nothing has used it for a while. What is kept is
+/// written down before anything is changed.
+fn prepare(
+    observed: &Observed<'_>,
+    status: &mut DeletionRequestStatus,
+    judgement: &Judgement,
+    quiet: &Quietness,
+    now: Timestamp,
+) -> Outcome {
+    status.quiet = Some(quiet.status.clone());
+    status.protections = kept::protected(std::mem::take(&mut status.protections), observed.live);
+    let unkept = unkept(observed.live).len();
+    if !quiet.suffices() {
+        let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
+        return Outcome::open(Phase::Quiescing, reason, quiet.waits_for()).keeping();
+    }
+    if unkept > 0 {
+        let volumes = if unkept == 1 { "volume" } else { "volumes" };
+        let waits = format!("{unkept} {volumes} to be put on Retain");
+        return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
+    }
+    let released = release(observed, status, judgement, now);
+    if released.phase.is_ended() { released } else { released.keeping() }
+}
+
+/// From here it can be executed, until the second clock ends.
 fn release(
     observed: &Observed<'_>,
     status: &mut DeletionRequestStatus,
@@ -334,7 +420,7 @@ fn summarise(
     {
         status.sign_offs = Some(SignOffSummary { missing: Vec::new(), ..last });
     }
-    if !matches!(outcome.phase, Phase::Pending | Phase::Approved | Phase::Executable) {
+    if !matches!(outcome.phase, Phase::Pending | Phase::Approved | Phase::Quiescing | Phase::Executable) {
         status.sign_off_command = None;
     }
 }
@@ -344,9 +430,11 @@ fn set_conditions(
     before: &DeletionRequestStatus,
     status: &mut DeletionRequestStatus,
     outcome: &Outcome,
+    quiet: &Quietness,
     now: Timestamp,
 ) {
-    let approved = matches!(outcome.phase, Phase::Approved | Phase::Executable | Phase::Executing | Phase::Executed)
+    use Phase::{Approved, Executable, Executed, Executing, Quiescing};
+    let approved = matches!(outcome.phase, Approved | Quiescing | Executable | Executing | Executed)
         && outcome.reason != ConditionReason::OnHold;
     let inventory = status.inventory.clone().unwrap_or_default();
     let (current, reason, message) = match (inventory.frozen, inventory.added.is_empty()) {
@@ -358,18 +446,36 @@ fn set_conditions(
         }
     };
     let generation = observed.request.metadata.generation;
-    status.conditions = vec![
-        condition(
-            &before.conditions,
-            ConditionType::Approved,
-            approved,
-            outcome.reason,
-            outcome.note.clone(),
-            generation,
-            now,
-        ),
-        condition(&before.conditions, ConditionType::InventoryCurrent, current, reason, message, generation, now),
-    ];
+    let mut set = |kind: ConditionType, is, reason, message| {
+        status.conditions.retain(|known| known.type_ != kind.as_str());
+        status.conditions.push(condition(&before.conditions, kind, is, reason, message, generation, now));
+    };
+    set(ConditionType::Approved, approved, outcome.reason, outcome.note.clone());
+    set(ConditionType::InventoryCurrent, current, reason, message);
+    // What is going, or has ended, keeps what was said of it last.
+    if outcome.keeps {
+        let (is, reason, message) = quiet_condition(quiet);
+        set(ConditionType::Quiet, is, reason, message);
+        let (is, reason, message) = kept_condition(observed.live);
+        set(ConditionType::DataKept, is, reason, message);
+    }
+}
+
+fn quiet_condition(quiet: &Quietness) -> (bool, ConditionReason, String) {
+    match quiet.remaining {
+        _ if quiet.suffices() => (true, ConditionReason::Unused, "nothing uses it, for long enough".to_owned()),
+        Some(_) => (false, ConditionReason::Quiescing, quiet.waits_for()),
+        None => (false, ConditionReason::InUse, quiet.waits_for()),
+    }
+}
+
+fn kept_condition(live: &Inventory) -> (bool, ConditionReason, String) {
+    let unkept = unkept(live);
+    if unkept.is_empty() {
+        return (true, ConditionReason::Kept, "every volume is on Retain".to_owned());
+    }
+    let names: Vec<&str> = unkept.iter().take(LISTED_ADDED).map(|keep| keep.volume.as_str()).collect();
+    (false, ConditionReason::NotKept, format!("not on Retain yet: {}", names.join(", ")))
 }
 
 /// Why it was rejected, in the words of whoever did: one line, whatever they wrote.

@@ -15,6 +15,7 @@ mod lifecycle;
 mod loosening;
 mod merging;
 mod monotone;
+mod prepared;
 mod records;
 mod refusals;
 mod rollouts;

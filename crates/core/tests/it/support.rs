@@ -9,18 +9,19 @@ use foureyes_core::api::{
     SignOffSpec, Subject, Target, TargetKind,
 };
 use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
-use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
+use foureyes_core::domain::inventory::{Claim, Inventory, Reclaim, Volume};
 use foureyes_core::domain::judgement::{Judgement, Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, Plan, TargetState, decide};
 use foureyes_core::domain::policy::{Effective, PolicySet, compile};
 use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::quiet::Usage;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::request::Request as _;
 use foureyes_core::domain::statement::{
     ApprovalRecord, prove_requester, request_digest, seal_requester, seal_sign_off, subject_digest,
 };
 use foureyes_core::seal::{KeyRing, SigningKey};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use serde_json::Value;
 
@@ -111,8 +112,11 @@ pub fn claim(n: u128) -> Claim {
     }
 }
 
+/// Its volume, which outlives it.
 pub fn volume(n: u128) -> Volume {
     Volume {
+        reclaim: Reclaim::Retain,
+        kept_claim: Some(claim(n).uid),
         name: format!("pv-{n}").into(),
         uid: uid(0x0b01_0000 + n).into(),
         handle: Some(format!("csi.example.org/vol-{n}").into()),
@@ -230,6 +234,11 @@ pub struct Scene {
     pub target: Target,
     /// Usernames without any right.
     pub without_rights: Vec<String>,
+    /// Nothing has ever used it, unless a test says otherwise.
+    pub usage: Usage,
+    /// Volumes that are there although the target is gone.
+    pub outlived: Vec<Volume>,
+    pub asked_elsewhere: bool,
 }
 
 impl Scene {
@@ -246,7 +255,18 @@ impl Scene {
     fn new(request: DeletionRequest, live: Inventory) -> Self {
         let target = request.spec.target.clone();
         let policies = policies_with_min(1);
-        Self { request, sign_offs: Vec::new(), record: None, policies, live, target, without_rights: Vec::new() }
+        Self {
+            request,
+            sign_offs: Vec::new(),
+            record: None,
+            policies,
+            live,
+            target,
+            without_rights: Vec::new(),
+            usage: Usage { never_used: true, idle: Some(SignedDuration::ZERO), ..Usage::default() },
+            outlived: Vec::new(),
+            asked_elsewhere: false,
+        }
     }
 
     pub fn effective(&self) -> Effective {
@@ -306,6 +326,9 @@ impl Scene {
             rights: &self.rights(),
             target,
             live: &live,
+            usage: &self.usage,
+            outlived: &self.outlived,
+            asked_elsewhere: self.asked_elsewhere,
         };
         decide(&observed, at(second)).unwrap()
     }

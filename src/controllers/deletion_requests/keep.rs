@@ -1,0 +1,82 @@
+//! Volumes are put on Retain before their claims may go, and put back when they don't go after all; what outlived its claim
+//! is held.
+
+use foureyes_core::api::{BackupRetention, BackupRetentionSpec, DeletionRequest, Protection};
+use foureyes_core::domain::kept::Keep;
+use foureyes_core::domain::volume::note_of;
+use futures::{StreamExt as _, stream};
+use kube::Api;
+
+use crate::cluster::apply;
+use crate::cluster::events::Told;
+use crate::controllers::context::{CALL, Shared};
+use crate::controllers::error::ReconcileError;
+
+/// Volumes changed at a time.
+const AT_ONCE: usize = 8;
+
+/// Puts volumes on Retain, each with the note that brings its claim back. One that refuses is told about, and does not
+/// hold up the others.
+pub async fn keep(context: &Shared, request: &DeletionRequest, volumes: &[Keep]) -> Result<(), ReconcileError> {
+    let results: Vec<(Keep, Result<(), ReconcileError>)> = stream::iter(volumes.to_vec())
+        .map(|volume| async move {
+            let kept = keep_one(context, &volume).await;
+            (volume, kept)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut refused = None;
+    for (volume, result) in results {
+        let Err(error) = result else { continue };
+        let note =
+            format!("volume {} could not be put on Retain, and nothing is deleted until it is: {error}", volume.volume);
+        let told = Told { warning: true, reason: "VolumeNotKept", action: "Keep", note: &note };
+        if let Err(error) = context.events.tell(request, told).await {
+            tracing::warn!(class = error.class(), %error, "an event could not be written");
+        }
+        refused = Some(error);
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+async fn keep_one(context: &Shared, keep: &Keep) -> Result<(), ReconcileError> {
+    let claim = context.live.claim(&keep.namespace, &keep.claim).await?;
+    let claim = claim.filter(|claim| claim.metadata.uid.as_deref() == Some(&keep.claim_uid));
+    let note = claim.as_ref().and_then(note_of).ok_or(ReconcileError::Overtaken("keeping a volume"))?;
+    context.live.keep(keep, &note, CALL).await.map_err(ReconcileError::write("a volume can't be put on Retain"))?;
+    tracing::info!(volume = keep.volume, claim = keep.claim, namespace = keep.namespace, "a volume is kept");
+    Ok(())
+}
+
+/// Gives volumes the policy that they had. One that has changed since is left alone.
+pub async fn put_back(context: &Shared, protections: &[Protection]) -> Result<(), ReconcileError> {
+    let mut changes = stream::iter(protections.to_vec())
+        .map(|protection| async move {
+            let done = context.live.put_back(&protection, CALL).await;
+            (protection, done)
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut refused = None;
+    while let Some((protection, result)) = changes.next().await {
+        match result {
+            Ok(done) => tracing::info!(volume = protection.object.name, done, policy = protection.before, "put back"),
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(()), |error| Err(ReconcileError::write("a volume's policy can't be put back")(error)))
+}
+
+/// Holds what outlived a deletion, under the name of its request.
+pub async fn hold(
+    context: &Shared,
+    request: &DeletionRequest,
+    spec: &BackupRetentionSpec,
+) -> Result<(), ReconcileError> {
+    let api: Api<BackupRetention> = Api::all(context.live.client().clone());
+    let retention = BackupRetention::new(request.metadata.name.as_deref().unwrap_or_default(), spec.clone());
+    let created = apply::create(&api, &retention, CALL).await;
+    let created = created.map_err(ReconcileError::write("a BackupRetention can't be created"))?;
+    tracing::info!(retention = retention.metadata.name, created, keepers = spec.keepers.len(), "what was kept is held");
+    Ok(())
+}
