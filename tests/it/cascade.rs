@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::exempt::disposable_claim;
 use crate::support::objects::{
-    LONG, bound, claim_of, eventually, place_approved, place_asked, production_with, within,
+    LONG, bound, claim_of, eventually, outlived, place_approved, place_asked, production_with, within,
 };
 use crate::support::requests::{delete_claim, stays};
 use crate::support::spelling::{self, Spelling};
@@ -96,6 +96,7 @@ fn signed_off_it_goes_with_exactly_what_was_signed_off() {
     kept["metadata"]["finalizers"] = json!(["example.com/keep"]);
     bound(&kept);
     furnish(&namespace);
+    me("alice").does(&["-n", &namespace, "scale", "deployment/web", "--replicas=0"]);
     let volumes = ["data", "kept"].map(|claim| field(&namespace, "pvc", claim, "{.spec.volumeName}"));
     let asked = place_approved(&namespace);
     denied("DeletionNotRequested", &delete_claim(&me("eve"), &namespace, "data"));
@@ -119,10 +120,10 @@ fn signed_off_it_goes_with_exactly_what_was_signed_off() {
     let none = json!({"metadata": {"finalizers": null}});
     went(&spelling::claim(&namespace, "kept").change(&storage_operator(), Spelling::Merge, &none, &[]));
     within(LONG, "the namespace to be gone", || !exists("", "namespace", &namespace));
-    for volume in &volumes {
-        wait_gone("", "pv", volume);
-    }
     asked.wait_phase("Executed");
+    for volume in &volumes {
+        outlived(volume, &asked);
+    }
     assert_ne!(asked.field("{.status.executedAt}"), "");
     stays(&bystander, "data");
 

@@ -19,6 +19,7 @@ mod identity;
 mod keys;
 mod leftovers;
 mod plugin;
+mod prepared;
 mod records;
 mod rollout_resources;
 mod rollouts;

@@ -121,6 +121,17 @@ pub fn claim_approved(namespace: &str, claim: &str) -> Asked {
     asked
 }
 
+/// The data of a claim whose deletion was requested is there, and it is held.
+#[track_caller]
+pub fn outlived(volume: &str, asked: &Asked) {
+    let of_volume = |path: &str| field("", "pv", volume, path);
+    eventually("the volume to be released", || of_volume("{.status.phase}") == "Released");
+    assert_eq!(of_volume("{.spec.persistentVolumeReclaimPolicy}"), "Retain");
+    assert_eq!(asked.field("{.status.backupRetention}"), asked.name);
+    let held = field("", "backupretention", &asked.name, "{.spec.keepers[*].uid}");
+    assert!(held.contains(&of_volume("{.metadata.uid}")), "{volume} is not held: {held}");
+}
+
 /// A production namespace with claims in it.
 pub fn production_with(prefix: &str, claims: &[&str]) -> String {
     let namespace = production(prefix);
