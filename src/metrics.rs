@@ -45,6 +45,12 @@ struct OfKind {
     kind: &'static str,
 }
 
+/// An entry of the shipped webhook configurations, of which there are a fixed number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfEntry {
+    kind: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCall {
     call: &'static str,
@@ -74,6 +80,7 @@ struct Families {
     index_age: Family<OfKind, Gauge<f64, std::sync::atomic::AtomicU64>>,
     index_objects: Family<OfKind, Gauge>,
     certificate_expiry: Gauge,
+    enforcement: Family<OfEntry, Gauge>,
     registry: Registry,
 }
 
@@ -111,6 +118,7 @@ impl Metrics {
         let index_age = Family::default();
         let index_objects = Family::default();
         let certificate_expiry = Gauge::default();
+        let enforcement = Family::default();
 
         let r = &mut registry;
         r.register(
@@ -151,6 +159,11 @@ impl Metrics {
             "When the certificate being served ends, in seconds since 1970",
             certificate_expiry.clone(),
         );
+        r.register(
+            "enforcement_verified",
+            "1 while this entry of the webhook configurations is as it was shipped, and a canary is kept by it",
+            Clone::clone(&enforcement),
+        );
         if let Some(dropped) = dropped {
             r.register_collector(Box::new(LogLines(dropped)));
         }
@@ -166,6 +179,7 @@ impl Metrics {
             index_age,
             index_objects,
             certificate_expiry,
+            enforcement,
             registry,
         }))
     }
@@ -205,6 +219,11 @@ impl Metrics {
     /// The number of open connections to the webhook port.
     pub fn connections(&self) -> &Gauge {
         &self.0.connections
+    }
+
+    /// Whether an entry of the webhook configurations was found as it was shipped.
+    pub fn enforcement_verified(&self, kind: &str, verified: bool) {
+        self.0.enforcement.get_or_create(&OfEntry { kind: kind.to_owned() }).set(i64::from(verified));
     }
 
     /// How long ago the index of `kind` last heard from the API server, and how many objects it holds.

@@ -1,17 +1,17 @@
-//! Volumes: what outlived a deletion, and the two changes that foureyes makes to them.
+//! Volumes: what outlived a deletion, and the two changes that foureyes makes to them; and the canary among the claims.
 
 use std::time::Duration;
 
 use foureyes_core::api::{KEPT_CLAIM, Protection};
 use foureyes_core::domain::inventory::{ApprovedItems, Reclaim, Volume};
 use foureyes_core::domain::kept::Keep;
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use super::apply;
-use super::client::CallError;
+use super::client::{CallError, with_deadline};
 use super::live::{Live, ReadError};
 
 impl Live {
@@ -30,6 +30,13 @@ impl Live {
             "spec": {"persistentVolumeReclaimPolicy": Reclaim::Retain.as_str()},
         });
         apply::merge(&api, &keep.volume, &patch, limit).await
+    }
+
+    /// Asks for the deletion of a claim as a dry run.
+    pub async fn would_delete_claim(&self, namespace: &str, name: &str, limit: Duration) -> Result<(), CallError> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client().clone(), namespace);
+        let params = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        with_deadline(limit, api.delete(name, &params)).await.map(drop)
     }
 
     /// Gives a volume the policy that it had; `false` if it has changed, or is gone.

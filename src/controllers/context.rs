@@ -10,6 +10,7 @@ use foureyes_core::api::{Target, TargetKind, WorkloadIdentity};
 use foureyes_core::domain::policy::PolicySet;
 
 use super::changes::{ChangeKey, Changes};
+use super::enforcement::Enforcement;
 use super::queue::Queue;
 use super::requests::Requests;
 use super::uses::Uses;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub account: String,
     /// The policies as last seen; a change puts every open request into its queue again.
     pub policies: ArcSwap<PolicySet>,
+    /// Whether deletions and rollouts are judged, as last seen.
+    pub enforcement: ArcSwap<Enforcement>,
     /// Where keys are put.
     pub queues: Queues,
     requests: Mutex<Requests>,
@@ -60,6 +63,7 @@ impl Shared {
             account: names::Component::Controller.username_in(&namespace),
             namespace,
             policies: ArcSwap::default(),
+            enforcement: ArcSwap::default(),
             queues,
             requests: Mutex::default(),
             changes: Mutex::default(),

@@ -2,6 +2,7 @@
 //!
 //! Everything here is a pure function, so that what is installed can't differ between two runs.
 
+pub mod canary;
 pub mod cel;
 pub mod crds;
 pub mod names;
@@ -36,6 +37,7 @@ pub fn all() -> Result<Vec<File>, Error> {
     let mut files = crds::files()?;
     files.extend(rbac::files()?);
     files.extend(webhooks::files()?);
+    files.push(canary::file()?);
     files.push(policies::file()?);
     files.push(permissions::file());
     files.push(reasons::file());

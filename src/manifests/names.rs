@@ -32,6 +32,8 @@ pub const TLS_SECRET: &str = "foureyes-webhook-tls";
 pub const KEYS_CONFIG: &str = "foureyes-keys";
 /// What the controller has begun.
 pub const STATE_CONFIG: &str = "foureyes-state";
+/// The claim whose deletion the probe asks for, as a dry run.
+pub const CANARY: &str = "foureyes-canary";
 /// How this installation starts: `mode: enforce|observe`.
 pub const INSTALL_CONFIG: &str = "foureyes-install";
 

@@ -3,8 +3,8 @@
 use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP};
 
 use crate::manifests::names::{
-    CA_SECRET, Component, GUARD, INSTALL_CONFIG, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STAMP, STATE_CONFIG,
-    TLS_SECRET,
+    CA_SECRET, CANARY, Component, GUARD, INSTALL_CONFIG, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STAMP,
+    STATE_CONFIG, TLS_SECRET,
 };
 
 /// Where a role applies.
@@ -236,8 +236,15 @@ pub const ROLES: &[Role] = &[
         name: "foureyes-controller",
         scope: Scope::Own,
         holder: Holder::Component(Component::Controller),
-        purpose: "Keeps the webhook's certificate; the two Secrets are shipped empty so that it needs no `create`.",
+        purpose: "Keeps the webhook's certificate; the two Secrets are shipped empty so that it needs no `create`. Proves that deletions are judged.",
         rules: &[
+            Rule {
+                group: "",
+                resources: &["persistentvolumeclaims"],
+                names: &[CANARY],
+                verbs: &["delete"],
+                why: "asks for the deletion of a canary, which holds nothing, as a dry run: it has to be refused",
+            },
             Rule {
                 group: "",
                 resources: &["secrets"],

@@ -3,6 +3,7 @@
 //!
 //! Never matched: leases, nodes, the creation and deletion of pods, certificate requests, and writes to our own status.
 
+pub mod effective;
 mod rollouts;
 
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};

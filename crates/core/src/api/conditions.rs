@@ -28,6 +28,8 @@ vocabulary!(
         DataKept,
         /// Nobody's word was needed beforehand, so that it is owed afterwards.
         ReviewOwed,
+        /// What decides whether and how strictly the API server asks is as it was shipped, and a canary is kept.
+        EnforcementVerified,
         /// The policy could be compiled and is in force.
         Compiled,
     }
@@ -66,5 +68,11 @@ vocabulary!(
         Unused,
         Kept,
         NotKept,
+        Verified,
+        WebhookMissing,
+        WebhookChanged,
+        WebhookUnreachable,
+        NotEnforcing,
+        Unknown,
     }
 );

@@ -228,7 +228,7 @@ pub struct DeletionRequestStatus {
     /// ends otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protections: Vec<Protection>,
-    /// The BackupRetention that holds what was kept.
+    /// The `BackupRetention` that holds what was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_retention: Option<String>,
     /// When the deletion first could be executed.

@@ -30,9 +30,10 @@ pub use rollout_record::{
     WorkloadIdentity,
 };
 pub use safety_policy::{
-    Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, Environment, EnvironmentRule, Exempt, Expiry,
-    FreeChange, Identities, IdentityMatcher, MachineSubmitter, Mode, OwnerKind, Pin, RollbackRules, RolloutResource,
-    SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus, ServiceAccountRef, StandardChange, StandardTarget,
+    Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, EnforcementStatus, Environment,
+    EnvironmentRule, Exempt, Expiry, FreeChange, Identities, IdentityMatcher, MachineSubmitter, Mode, OwnerKind, Pin,
+    RollbackRules, RolloutResource, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus, ServiceAccountRef,
+    StandardChange, StandardTarget,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
 

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Rollouts","type":"string","jsonPath":".spec.enforcement.rollouts"}"#,
     printcolumn = r#"{"name":"Approvals","type":"integer","jsonPath":".spec.approvals.min"}"#,
     printcolumn = r#"{"name":"In force","type":"string","jsonPath":".status.conditions[?(@.type==\"Compiled\")].status"}"#,
+    printcolumn = r#"{"name":"Verified","type":"string","jsonPath":".status.conditions[?(@.type==\"EnforcementVerified\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -333,12 +334,27 @@ pub struct Exempt {
     pub claim_selector: Option<LabelSelector>,
 }
 
+/// Whether one entry of the webhook configurations is as it was shipped.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnforcementStatus {
+    /// The entry, such as `claims.guard.foureyes.dev`.
+    pub kind: String,
+    pub verified: bool,
+    /// What is otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
 /// What the controller has observed.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SafetyPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Of `default`: whether each entry of the webhook configurations is as it was shipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enforcement: Vec<EnforcementStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
