@@ -2,13 +2,13 @@
 //! webhook gone. Objects are named by `oldObject.metadata.name`, never by `resourceNames`, which a deletion of a
 //! collection evades (fact 20).
 
-use foureyes_core::api::{BREAK_GLASS_GROUP, GROUP, RELEASED};
+use foureyes_core::api::{BREAK_GLASS_GROUP, ENVIRONMENT_LABEL, GROUP, NON_PRODUCTION, RELEASED};
 use foureyes_core::domain::ready;
 use k8s_openapi::api::admissionregistration::v1::{
-    MatchCondition, MatchResources, NamedRuleWithOperations, ValidatingAdmissionPolicy,
+    MatchCondition, MatchResources, NamedRuleWithOperations, ParamKind, ParamRef, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde_json::json;
 
 use super::names::{Component, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STATE_CONFIG};
@@ -26,9 +26,18 @@ struct Policy {
     group: &'static str,
     resources: Vec<&'static str>,
     operations: &'static [&'static str],
-    own_namespace_only: bool,
+    place: Place,
     condition: Option<(&'static str, String)>,
     validations: Vec<(String, String)>,
+}
+
+/// Where a policy applies.
+enum Place {
+    Everywhere,
+    OwnNamespace,
+    /// In production, and only while the guard's configuration is not there. A parameter that is missing is a refusal
+    /// before anything else is looked at, so that this holds for everybody.
+    ProductionUnguarded,
 }
 
 /// Only the controller says where a request stands.
@@ -39,7 +48,7 @@ fn status() -> Policy {
         group: GROUP,
         resources: vec!["*/status"],
         operations: &["CREATE", "UPDATE"],
-        own_namespace_only: false,
+        place: Place::Everywhere,
         condition: None,
         validations: vec![(
             format!("request.userInfo.username == '{controller}'"),
@@ -59,7 +68,7 @@ fn records() -> Policy {
         group: GROUP,
         resources: vec!["rolloutrecords"],
         operations: &["CREATE", "UPDATE", "DELETE"],
-        own_namespace_only: false,
+        place: Place::Everywhere,
         condition: None,
         validations: vec![(
             format!("request.userInfo.username == '{controller}'"),
@@ -94,7 +103,7 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
         group: "",
         resources: vec![resource],
         operations: &["CREATE", "UPDATE", "DELETE"],
-        own_namespace_only: true,
+        place: Place::OwnNamespace,
         condition: Some((
             "is-an-anchor",
             format!("(oldObject != null ? oldObject : object).metadata.name in {}", cel::strings(&quoted)),
@@ -133,7 +142,7 @@ fn definitions() -> Policy {
         group: "apiextensions.k8s.io",
         resources: webhooks::DEFINITIONS.to_vec(),
         operations: &["UPDATE", "DELETE"],
-        own_namespace_only: false,
+        place: Place::Everywhere,
         condition: Some(("of-foureyes", format!("oldObject.spec.group == '{GROUP}'"))),
         validations: vec![(
             cel::any(&[
@@ -161,7 +170,7 @@ fn ephemeral() -> Policy {
         group: "",
         resources: vec!["persistentvolumeclaims", "persistentvolumeclaims/status"],
         operations: &["CREATE", "UPDATE"],
-        own_namespace_only: false,
+        place: Place::Everywhere,
         condition: Some((
             "becomes-ephemeral",
             format!(
@@ -188,7 +197,7 @@ fn configurations() -> Policy {
         group: "admissionregistration.k8s.io",
         resources: vec!["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
         operations: &["CREATE", "UPDATE", "DELETE"],
-        own_namespace_only: false,
+        place: Place::Everywhere,
         condition: Some((
             "of-foureyes",
             format!("(oldObject != null ? oldObject : object).metadata.name in {}", cel::strings(&names)),
@@ -226,8 +235,23 @@ fn configurations() -> Policy {
     }
 }
 
-fn all() -> [Policy; 7] {
+/// While nobody asks us, nobody judges, so that nobody deletes data (invariant 5, bypasses 1 and 2). It is nothing but
+/// what a dead webhook is, and ends when the configuration is back.
+fn data() -> Policy {
+    Policy {
+        name: "foureyes-data",
+        group: "",
+        resources: vec!["namespaces", "persistentvolumeclaims"],
+        operations: &["DELETE"],
+        place: Place::ProductionUnguarded,
+        condition: None,
+        validations: vec![("params != null".to_owned(), format!("{} is not there", names::GUARD))],
+    }
+}
+
+fn all() -> [Policy; 8] {
     [
+        data(),
         status(),
         records(),
         ephemeral(),
@@ -251,6 +275,37 @@ fn all() -> [Policy; 7] {
     ]
 }
 
+impl Place {
+    /// What has to be there.
+    const fn parameter(&self) -> Option<&'static str> {
+        match self {
+            Self::Everywhere | Self::OwnNamespace => None,
+            Self::ProductionUnguarded => Some(names::GUARD),
+        }
+    }
+
+    fn selector(&self) -> Option<LabelSelector> {
+        const NAME: &str = "kubernetes.io/metadata.name";
+        let not_in = |key: &str, value: &str| LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(vec![value.to_owned()]),
+        };
+        match self {
+            Self::Everywhere => None,
+            Self::OwnNamespace => Some(LabelSelector {
+                match_labels: Some([(NAME.to_owned(), NAMESPACE.to_owned())].into()),
+                match_expressions: None,
+            }),
+            // Whoever leaves takes the configurations away first, and then the namespace.
+            Self::ProductionUnguarded => Some(LabelSelector {
+                match_labels: None,
+                match_expressions: Some(vec![not_in(ENVIRONMENT_LABEL, NON_PRODUCTION), not_in(NAME, NAMESPACE)]),
+            }),
+        }
+    }
+}
+
 impl Policy {
     fn object(&self) -> ValidatingAdmissionPolicy {
         let owned = |items: &[&str]| Some(items.iter().map(|&item| item.to_owned()).collect());
@@ -263,10 +318,7 @@ impl Policy {
                 }),
                 match_constraints: Some(MatchResources {
                     match_policy: Some("Equivalent".to_owned()),
-                    namespace_selector: self.own_namespace_only.then(|| LabelSelector {
-                        match_labels: Some([("kubernetes.io/metadata.name".to_owned(), NAMESPACE.to_owned())].into()),
-                        match_expressions: None,
-                    }),
+                    namespace_selector: self.place.selector(),
                     resource_rules: Some(vec![NamedRuleWithOperations {
                         api_groups: owned(&[self.group]),
                         api_versions: owned(&["*"]),
@@ -276,6 +328,10 @@ impl Policy {
                         ..NamedRuleWithOperations::default()
                     }]),
                     ..MatchResources::default()
+                }),
+                param_kind: self.place.parameter().map(|_| ParamKind {
+                    api_version: Some("admissionregistration.k8s.io/v1".to_owned()),
+                    kind: Some("ValidatingWebhookConfiguration".to_owned()),
                 }),
                 validations: Some(
                     self.validations
@@ -299,6 +355,11 @@ impl Policy {
             metadata: names::cluster(self.name),
             spec: Some(ValidatingAdmissionPolicyBindingSpec {
                 policy_name: Some(self.name.to_owned()),
+                param_ref: self.place.parameter().map(|name| ParamRef {
+                    name: Some(name.to_owned()),
+                    parameter_not_found_action: Some("Deny".to_owned()),
+                    ..ParamRef::default()
+                }),
                 validation_actions: Some(vec!["Deny".to_owned()]),
                 ..ValidatingAdmissionPolicyBindingSpec::default()
             }),

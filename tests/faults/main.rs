@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod belt;
 mod by_itself;
 mod dead_webhook;
+mod enforcement;
 mod first_start;
 mod forged_reviews;
 mod gap;

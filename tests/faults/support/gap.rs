@@ -8,6 +8,8 @@ use super::{Who, until};
 const GUARD: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/foureyes-guard";
 /// Keeps anybody from taking the configurations away alone. Nothing in the API guards it (fact 21).
 const BELT: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/foureyes-webhooks";
+/// Keeps anybody from deleting data while they are gone.
+const DATA_BELT: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/foureyes-data";
 const STAMP: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/foureyes-stamp";
 
 /// Puts back what it holds, also when the test fails meanwhile: others come after it.
@@ -22,6 +24,14 @@ impl<'a> Saved<'a> {
         let mut saved = Self { cluster, objects: Vec::new() };
         saved.take(admin, GUARD).await;
         saved.take(admin, STAMP).await;
+        saved
+    }
+
+    /// The guard's configuration and what keeps it.
+    pub async fn guard_and_belt(cluster: &'a Cluster, admin: &Who) -> Self {
+        let mut saved = Self { cluster, objects: Vec::new() };
+        saved.take(admin, GUARD).await;
+        saved.take(admin, BELT).await;
         saved
     }
 
@@ -54,12 +64,26 @@ impl Drop for Saved<'_> {
 pub async fn without_webhooks<T>(cluster: &Cluster, admin: &Who, happens: impl AsyncFnOnce() -> T) -> T {
     let mut saved = Saved::webhooks(cluster, admin).await;
     saved.take(admin, BELT).await;
-    for path in [BELT, GUARD, STAMP] {
+    saved.take(admin, DATA_BELT).await;
+    for path in [BELT, DATA_BELT, GUARD, STAMP] {
         // The API server forgets the policy a moment later.
         until("it to go", async || admin.delete(path).await.is_ok()).await;
     }
     until("the guard to be asked no more", async || !guards(admin).await).await;
     until("the stamp to be asked no more", async || !stamps(admin).await).await;
+    let value = happens().await;
+    saved.back(admin).await;
+    value
+}
+
+/// The same with the belt about data left on.
+pub async fn with_the_belt_alone<T>(cluster: &Cluster, admin: &Who, happens: impl AsyncFnOnce() -> T) -> T {
+    let mut saved = Saved::webhooks(cluster, admin).await;
+    saved.take(admin, BELT).await;
+    for path in [BELT, GUARD, STAMP] {
+        until("it to go", async || admin.delete(path).await.is_ok()).await;
+    }
+    until("the guard to be asked no more", async || !guards(admin).await).await;
     let value = happens().await;
     saved.back(admin).await;
     value
