@@ -49,6 +49,7 @@ fn snapshot(requests: usize) -> Snapshot {
         name: VOLUME.into(),
         uid: "5d3c7a3e-98a4-4a4e-9d5e-0b0b6f1c9b11".into(),
         handle: Some("ebs.csi.aws.com/vol-0123456789abcdef0".into()),
+        ..Volume::default()
     }));
     for number in 0..requests {
         let uid = format!("00000000-0000-4000-8000-{number:012}");

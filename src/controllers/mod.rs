@@ -7,6 +7,7 @@ mod change_requests;
 mod changes;
 mod context;
 mod deletion_requests;
+mod enforcement;
 mod error;
 mod install;
 mod leftovers;
@@ -80,13 +81,14 @@ pub async fn run(parts: Parts) {
     let requests_read = Latch::new(parts.readiness.condition("requests read"));
     let changes_read = Latch::new(parts.readiness.condition("changes read"));
     let policies_read = Latch::new(parts.readiness.condition("policies read"));
+    let pods_read = Latch::new(parts.readiness.condition("pods read"));
     let mut watches = JoinSet::new();
     watches.spawn(watches::requests(context.clone(), requests_read.clone()));
     watches.spawn(watches::changes(context.clone(), changes_read.clone()));
     watches.spawn(watches::policies(context.clone(), policies_read.clone()));
     watches.spawn(watches::sign_offs(context.clone()));
     watches.spawn(watches::claims(context.clone()));
-    watches.spawn(watches::pods(context.clone()));
+    watches.spawn(watches::pods(context.clone(), pods_read.clone()));
     watches.spawn(watches::namespaces(context.clone()));
     watches.spawn(watches::keys(context.clone()));
     for kind in workloads::recorded() {
@@ -94,9 +96,11 @@ pub async fn run(parts: Parts) {
     }
 
     let first_start = install::run(context.clone(), parts.readiness.condition("first start"), shutdown.clone());
-    let start = Start { context, read: [requests_read, changes_read, policies_read], shutdown };
+    let proof = enforcement::run(context.clone(), shutdown.clone());
+    let start = Start { context, read: [requests_read, changes_read, policies_read, pods_read], shutdown };
     tokio::join!(
         first_start,
+        proof,
         start.worker("deletion_requests", REQUESTS_AT_ONCE, request_keys, deletion_requests::reconcile),
         start.worker("change_requests", REQUESTS_AT_ONCE, change_keys, change_requests::reconcile),
         start.worker("rollout_records", RECORDS_AT_ONCE, workload_keys, rollout_records::reconcile),
@@ -114,7 +118,7 @@ pub async fn run(parts: Parts) {
 struct Start {
     context: Context,
     /// What must have been read before anything is reconciled.
-    read: [Latch; 3],
+    read: [Latch; 4],
     shutdown: CancellationToken,
 }
 

@@ -32,7 +32,7 @@ pub struct Uses {
     /// Since when pods are followed without a gap.
     since: Option<Instant>,
     pods: HashMap<Box<str>, PodUse>,
-    uses: HashMap<Used, Use>,
+    seen: HashMap<Used, Use>,
     /// Claims and namespaces that came while pods were followed, by UID.
     born: HashSet<Box<str>>,
     /// What was counted for a request before, by its UID.
@@ -47,7 +47,7 @@ impl Uses {
             return;
         }
         for used in used_by(&pod) {
-            self.uses.entry(used).or_default().running.insert(pod.uid.clone());
+            self.seen.entry(used).or_default().running.insert(pod.uid.clone());
         }
         self.pods.insert(pod.uid.clone(), pod);
     }
@@ -56,7 +56,7 @@ impl Uses {
     pub fn forget(&mut self, uid: &str, now: Instant) {
         let Some(pod) = self.pods.remove(uid) else { return };
         for used in used_by(&pod) {
-            if let Some(seen) = self.uses.get_mut(&used)
+            if let Some(seen) = self.seen.get_mut(&used)
                 && seen.running.remove(uid)
             {
                 seen.ended = Some(now);
@@ -83,8 +83,8 @@ impl Uses {
     /// A claim or a namespace is gone.
     pub fn gone(&mut self, used: &Used, uid: &str) {
         self.born.remove(uid);
-        if self.uses.get(used).is_some_and(|seen| seen.running.is_empty()) {
-            self.uses.remove(used);
+        if self.seen.get(used).is_some_and(|seen| seen.running.is_empty()) {
+            self.seen.remove(used);
         }
     }
 
@@ -103,17 +103,16 @@ impl Uses {
     /// What is known of the use of something, for a request about it. `running` is who uses it, read live.
     pub fn usage(&self, used: &Used, uid: &str, request: &str, running: Vec<String>, now: Instant) -> Usage {
         let Some(since) = self.since else { return Usage { running, ..Usage::default() } };
-        let seen = self.uses.get(used);
+        let seen = self.seen.get(used);
         // What runs here and not there has just ended, or was not seen yet: the next event tells.
         if seen.is_some_and(|seen| !seen.running.is_empty()) {
             return Usage { running, ..Usage::default() };
         }
-        let idle = match seen.and_then(|seen| seen.ended) {
-            Some(ended) => signed(now.duration_since(ended)),
-            None => {
-                let carried = self.carried.get(request).copied().unwrap_or_default();
-                signed(now.duration_since(since)).saturating_add(carried)
-            }
+        let idle = if let Some(ended) = seen.and_then(|seen| seen.ended) {
+            signed(now.duration_since(ended))
+        } else {
+            let carried = self.carried.get(request).copied().unwrap_or_default();
+            signed(now.duration_since(since)).saturating_add(carried)
         };
         Usage { running, idle: Some(idle), never_used: seen.is_none() && self.born.contains(uid) }
     }

@@ -15,8 +15,8 @@ use kube::Api;
 use kube::runtime::watcher;
 
 use self::flows::play;
-use crate::first_start::BED;
-use crate::support::{Asked, Dice, Who, claim, claim_path, namespace_path, request, runtime, until, within};
+
+use crate::support::{Asked, BED, Dice, Who, claim, claim_path, namespace_path, request, runtime, until, within};
 
 /// Longer than the namespace controller takes between two tries at a namespace.
 const LONG: Duration = Duration::from_secs(150);

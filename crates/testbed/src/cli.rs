@@ -117,7 +117,7 @@ fn up(bare: bool) -> Result<Cluster> {
         Cluster::create(&dir, true, &say)?
     };
     if !bare {
-        install::install(&cluster, &say)?;
+        install::install(&cluster, install::QUIET_PERIOD, &say)?;
     }
     say("opening the shop");
     shop::open(&cluster)?;

@@ -49,8 +49,13 @@ impl Cluster {
     /// A cluster with people and foureyes, all of it gone when this value is dropped or this process ends. `name` tells
     /// its folder from others': `target/testbed/<name>-<pid>`, where the logs stay until the next run.
     pub fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, install::QUIET_PERIOD)
+    }
+
+    /// The same with another quiet period.
+    pub fn start_with(name: &str, quiet_period: &str) -> Result<Self> {
         let cluster = Self::bare(name)?;
-        install::install(&cluster, &|_| ())?;
+        install::install(&cluster, quiet_period, &|_| ())?;
         Ok(cluster)
     }
 

@@ -20,12 +20,14 @@ use crate::supervisor::protocol::Process;
 use crate::wait::wait_for;
 
 const NAMESPACE: &str = "foureyes-system";
+/// How long storage stays unused before it goes, where nobody asks for another time.
+pub const QUIET_PERIOD: &str = "10s";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Applies `config/default`, makes the keys, starts both webhooks and the controller, and returns when deletions are
 /// judged. Again, it replaces only what has changed.
-pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
-    begin_with_policy(cluster)?;
+pub fn install(cluster: &Cluster, quiet_period: &str, say: &dyn Fn(&str)) -> Result<()> {
+    begin_with_policy(cluster, quiet_period)?;
     prepare(cluster, say)?;
     say("starting foureyes controller and two foureyes webhook");
     start(cluster)?;
@@ -34,14 +36,15 @@ pub fn install(cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
 }
 
 /// The policy that holds from the first start on, unless foureyes is there already.
-fn begin_with_policy(cluster: &Cluster) -> Result<()> {
+fn begin_with_policy(cluster: &Cluster, quiet_period: &str) -> Result<()> {
     if cluster.kubectl("admin", &["get", "crd", "safetypolicies.foureyes.dev"])?.ok() {
         return Ok(());
     }
     let folder = binaries::root().join("crds");
     cluster.kubectl("admin", &["apply", "-k", &folder.to_string_lossy()])?.success("kubectl apply -k crds")?;
     established(cluster)?;
-    cluster.apply(include_str!("../assets/policy.yaml")).map(drop)
+    let policy = include_str!("../assets/policy.yaml").replace("QUIET_PERIOD", quiet_period);
+    cluster.apply(&policy).map(drop)
 }
 
 fn established(cluster: &Cluster) -> Result<()> {

@@ -82,7 +82,9 @@ fn pause(plan: &Plan, now: Timestamp) -> Duration {
     let signed_off = plan.status.sign_offs.as_ref().is_some_and(|sign_offs| !sign_offs.entries.is_empty());
     let usual = if signed_off { SIGNED_OFF } else { UNSIGNED };
     let Some(at) = plan.look_again else { return usual };
-    // A second later: what ends at a time has ended after it.
-    let until = Duration::try_from(at.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+    // A second later: what ends at a time has ended after it. Quiet time is no matter of the clock.
+    let quiescing = plan.status.phase == Some(Phase::Quiescing);
+    let late = if quiescing { Duration::from_millis(50) } else { Duration::from_secs(1) };
+    let until = Duration::try_from(at.duration_since(now)).unwrap_or_default() + late;
     until.min(usual)
 }

@@ -88,8 +88,9 @@ pub async fn sign_offs(context: Context) {
     }
 }
 
-/// Follows pods for ever, what they use alone: each concerns requests about what it uses.
-pub async fn pods(context: Context) {
+/// Follows pods for ever, what they use alone: each concerns requests about what it uses. `read` happens once all have
+/// been read: before, nothing would seem to be out of use, and what was signed off would be taken back for a moment.
+pub async fn pods(context: Context, read: Latch) {
     let api = pods::everywhere(context.live.client());
     let mut seen = pin!(watch(api, "Pod", None, |pod| Some(PodUse::of(&pod))));
     while let Some(seen) = seen.next().await {
@@ -107,6 +108,7 @@ pub async fn pods(context: Context) {
             Seen::All(pods) => {
                 context.uses().replace(pods, now);
                 context.look_at_all_requests();
+                read.happens();
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use foureyes_testbed::Cluster;
 use tokio::runtime::Runtime;
 
-pub use gap::{Saved, without_webhooks};
+pub use gap::{Saved, with_the_belt_alone, without_webhooks};
 pub use objects::{Asked, claim, claim_path, description, namespace_path, request, request_path};
 pub use people::{Refused, Who};
 pub use webhook::{Webhook, delete_review};
@@ -47,7 +47,7 @@ impl Bed {
 }
 
 /// The cluster of most tests.
-pub static BED: Bed = Bed::new(|| Cluster::start("faults").unwrap());
+pub static BED: Bed = Bed::new(|| Cluster::start_with("faults", "0s").unwrap());
 
 pub fn runtime() -> Runtime {
     // Only fails if another test has done it.

@@ -306,6 +306,13 @@ impl Inventory {
         Ok(STANDARD.encode(bytes))
     }
 
+    /// The items that are among the approved ones.
+    #[must_use]
+    pub fn among(&self, approved: &ApprovedItems) -> Self {
+        let known = self.0.iter().filter(|item| approved.contains(&item.uid).unwrap_or(false));
+        Self(known.cloned().collect())
+    }
+
     /// Items that are not among the approved ones.
     pub fn beyond(&self, approved: &ApprovedItems) -> Result<Vec<&DataItem>, InventoryError> {
         let mut beyond = Vec::new();

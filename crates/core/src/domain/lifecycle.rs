@@ -94,15 +94,16 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     describe(observed, &mut status)?;
     status.annotation = seen_annotation(observed, before.annotation.as_ref());
     let judgement = settle_inventory(observed, &mut status)?;
+    let covered = covered(observed, &status)?;
     let quiet = quietness(observed.usage, observed.effective.quiet_period, before.quiet.as_ref());
-    let outcome = phase(observed, &before, &mut status, &judgement, &quiet, now);
+    let outcome = phase(observed, &before, &mut status, &judgement, (&quiet, &covered), now);
     status.phase = Some(outcome.phase);
     status.waiting_for.clone_from(&outcome.waiting_for);
     status.ended_at = outcome.phase.is_ended().then(|| stated(now));
     summarise(observed, &before, &mut status, &judgement, &outcome);
-    set_conditions(observed, &before, &mut status, &outcome, &quiet, now);
+    set_conditions(observed, &before, &mut status, &outcome, (&quiet, &covered), now);
     let events = events(&before, &status, &outcome, objection(observed, &judgement));
-    let keep = if outcome.keeps { unkept(observed.live) } else { Vec::new() };
+    let keep = if outcome.keeps { unkept(&covered) } else { Vec::new() };
     // Whoever deleted it, and however: what outlived it is held.
     let deleted = outcome.phase == Phase::Executed || outcome.reason == ConditionReason::TargetGone;
     let held = || kept::retention(observed.request, observed.outlived, observed.effective, now);
@@ -118,7 +119,7 @@ fn look_again(status: &DeletionRequestStatus, quiet: &Quietness, now: Timestamp)
     }
     let clocks = [&status.approval_deadline, &status.valid_until].into_iter().flatten().map(|time| time.0);
     let quiescing = quiet.remaining.filter(|_| status.phase == Some(Phase::Quiescing));
-    let quieter = quiescing.and_then(|remaining| now.saturating_add(remaining).ok());
+    let quieter = quiescing.and_then(|remaining| now.saturating_add(remaining.min(quiet.step)).ok());
     clocks.chain(quieter).filter(|time| *time > now).min()
 }
 
@@ -233,6 +234,12 @@ fn settle_inventory(observed: &Observed<'_>, status: &mut DeletionRequestStatus)
     Ok(judgement)
 }
 
+/// What would be lost and is signed off: nothing else is touched for it.
+fn covered(observed: &Observed<'_>, status: &DeletionRequestStatus) -> Result<Inventory, InventoryError> {
+    let packed = status.inventory.as_ref().map(|inventory| inventory.packed_uids.as_str()).unwrap_or_default();
+    Ok(observed.live.among(&ApprovedItems::unpack(packed)?))
+}
+
 fn taken(live: &Inventory) -> Result<InventoryStatus, InventoryError> {
     Ok(InventoryStatus {
         digest: live.digest()?,
@@ -276,7 +283,7 @@ fn phase(
     before: &DeletionRequestStatus,
     status: &mut DeletionRequestStatus,
     judgement: &Judgement,
-    quiet: &Quietness,
+    (quiet, covered): (&Quietness, &Inventory),
     now: Timestamp,
 ) -> Outcome {
     let text = observed.request.spec.target.text();
@@ -325,7 +332,7 @@ fn phase(
         let waits = format!("sign-off by {missing} {people}");
         return Outcome::open(Phase::Pending, ConditionReason::WaitingForSignOff, waits);
     }
-    prepare(observed, status, judgement, quiet, now)
+    prepare(observed, status, judgement, (quiet, covered), now)
 }
 
 /// A hold, reject or cancel came after the review of a namespace's deletion and before its commit: the guard keeps its
@@ -355,12 +362,12 @@ fn prepare(
     observed: &Observed<'_>,
     status: &mut DeletionRequestStatus,
     judgement: &Judgement,
-    quiet: &Quietness,
+    (quiet, covered): (&Quietness, &Inventory),
     now: Timestamp,
 ) -> Outcome {
     status.quiet = Some(quiet.status.clone());
-    status.protections = kept::protected(std::mem::take(&mut status.protections), observed.live);
-    let unkept = unkept(observed.live).len();
+    status.protections = kept::protected(std::mem::take(&mut status.protections), covered);
+    let unkept = unkept(covered).len();
     if !quiet.suffices() {
         let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
         return Outcome::open(Phase::Quiescing, reason, quiet.waits_for()).keeping();
@@ -430,7 +437,7 @@ fn set_conditions(
     before: &DeletionRequestStatus,
     status: &mut DeletionRequestStatus,
     outcome: &Outcome,
-    quiet: &Quietness,
+    (quiet, covered): (&Quietness, &Inventory),
     now: Timestamp,
 ) {
     use Phase::{Approved, Executable, Executed, Executing, Quiescing};
@@ -456,7 +463,7 @@ fn set_conditions(
     if outcome.keeps {
         let (is, reason, message) = quiet_condition(quiet);
         set(ConditionType::Quiet, is, reason, message);
-        let (is, reason, message) = kept_condition(observed.live);
+        let (is, reason, message) = kept_condition(covered);
         set(ConditionType::DataKept, is, reason, message);
     }
 }

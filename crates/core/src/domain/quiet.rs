@@ -26,6 +26,8 @@ pub struct Quietness {
     pub status: Quiet,
     /// How much longer it must stay so; nothing while it is in use, or while nobody looks.
     pub remaining: Option<SignedDuration>,
+    /// After this time the status says something else, so that what was counted is written down before the process ends.
+    pub step: SignedDuration,
 }
 
 impl Quietness {
@@ -83,16 +85,16 @@ pub fn quietness(usage: &Usage, required: SignedDuration, before: Option<&Quiet>
         running: usage.running.iter().take(LISTED).cloned().collect(),
         running_total: i32::try_from(usage.running.len()).unwrap_or(i32::MAX),
     };
-    Quietness { status, remaining }
+    Quietness { status, remaining, step: SignedDuration::from_secs(step) }
 }
 
 /// As a policy has it: `24h`, `1h30m`, `10s`.
 pub fn hours(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let text: String =
+    let text: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect();
-    if text.is_empty() { "0s".to_owned() } else { text }
+    if text.is_empty() { "0s".to_owned() } else { text.concat() }
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    fn claim(annotations: Value) -> PersistentVolumeClaim {
+    fn claim(annotations: &Value) -> PersistentVolumeClaim {
         serde_json::from_value(json!({
             "metadata": {"namespace": "shop", "name": "reports", "uid": "u-1", "resourceVersion": "7",
                          "labels": {"app": "reports"}, "annotations": annotations,
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_note_has_what_brings_the_claim_back_and_nothing_of_its_life() {
-        let note = note_of(&claim(json!({"team": "web", APPROVED_BY: "bob@0123456789ab", APPROVED_BY_RECORD: "{}"})));
+        let note = note_of(&claim(&json!({"team": "web", APPROVED_BY: "bob@0123456789ab", APPROVED_BY_RECORD: "{}"})));
         let note: Value = serde_json::from_str(&note.unwrap()).unwrap();
         let expected = json!({
             "metadata": {"namespace": "shop", "name": "reports", "uid": "u-1", "labels": {"app": "reports"},
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn long_annotations_are_left_out() {
-        let note = note_of(&claim(json!({"long": "x".repeat(LONGEST_NOTE)}))).unwrap();
+        let note = note_of(&claim(&json!({"long": "x".repeat(LONGEST_NOTE)}))).unwrap();
         assert!(note.len() < 300 && note.contains("\"app\""));
     }
 
@@ -178,7 +178,7 @@ mod tests {
                                 "spec": {"persistentVolumeReclaimPolicy": policy}});
             Volume::of(&serde_json::from_value(volume).unwrap())
         };
-        let kept = volume(json!("Retain"), &note_of(&claim(json!({}))).unwrap());
+        let kept = volume(json!("Retain"), &note_of(&claim(&json!({}))).unwrap());
         assert_eq!((kept.reclaim, kept.kept_claim.as_deref()), (Reclaim::Retain, Some("u-1")));
         assert_eq!(volume(json!("Delete"), "no note").kept_claim, None);
         // What is not said, or unknown, is the worst.

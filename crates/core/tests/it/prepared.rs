@@ -61,7 +61,7 @@ fn the_second_clock_starts_when_it_has_been_quiet_for_long_enough() {
     scene.usage = idle(HOUR);
     let plan = scene.reconciled(TargetState::Live, 20);
     assert_eq!(is(&plan), (Phase::Quiescing, "it to stay unused for 24h"));
-    assert_eq!(plan.look_again, Some(at(20 + 23 * HOUR)));
+    assert_eq!(plan.look_again, Some(at(20 + 15 * 60)), "what was counted is written down");
     let refusal = scene.confirmed(&named("alice"), 21).unwrap_err();
     assert!(refusal.sentence.contains("about 23h more (of 24h)"), "{}", refusal.sentence);
 
@@ -139,6 +139,17 @@ fn a_volume_is_kept_before_it_can_be_executed_and_what_it_was_is_written_down_fi
     scene.live = lost_with(Reclaim::Delete);
     let refusal = scene.confirmed(&named("alice"), 32).unwrap_err();
     assert!(refusal.sentence.contains("pv-1 is not on Retain"), "{}", refusal.sentence);
+}
+
+#[test]
+fn what_came_after_the_sign_off_is_not_touched() {
+    let mut scene = signed_off();
+    scene.reconciled(TargetState::Live, 20);
+    let later = Volume { reclaim: Reclaim::Delete, ..volume(2) };
+    scene.live = Inventory::of([(&claim(1), Some(&volume(1))), (&claim(2), Some(&later))]);
+    let plan = scene.reconciled(TargetState::Live, 30);
+    assert!(plan.keep.is_empty() && plan.status.protections.is_empty());
+    assert_eq!(is(&plan).0, Phase::Executable);
 }
 
 #[test]
