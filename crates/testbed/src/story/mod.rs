@@ -40,7 +40,10 @@ fn was_played(cluster: &Cluster) -> Result<bool> {
 }
 
 fn a_claim(stage: &Stage) -> Result<()> {
-    let uid = uid(stage.cluster, &["-n", "shop", "get", "pvc", "reports"])?;
+    let claim = ["-n", "shop", "get", "pvc", "reports"];
+    let uid = uid(stage.cluster, &claim)?;
+    let volume = stage.cluster.kubectl("admin", &[&claim[..], &["-o=jsonpath={.spec.volumeName}"]].concat())?;
+    let volume = volume.success("kubectl get pvc")?;
     tell("eve may delete claims: RBAC says so. But reports holds data, and nobody else has looked.");
     let delete = "kubectl -n shop delete pvc reports";
     let refusal = stage.types("eve", delete, Ends::Refused(&[DENIED, "DeletionNotRequested", "reports"]))?;
@@ -57,12 +60,26 @@ fn a_claim(stage: &Stage) -> Result<()> {
     tell("bob looks at what would be lost, and pastes the command that eve's refusal showed.");
     stage.types("bob", "kubectl -n shop get pvc reports", Ends::Well(&["Bound"]))?;
     stage.types("bob", command, Ends::Well(&["annotated"]))?;
+    becomes(stage.cluster, &uid, "Quiescing")?;
+
+    tell("It is signed off, and it is still in use. Whoever needs it has to notice first that it is gone.");
+    stage.types("bob", "kubectl get deletionrequests", Ends::Well(&["pvc/shop/reports", "Quiescing"]))?;
+    stage.types("eve", delete, Ends::Refused(&[DENIED, "NotYetExecutable", "still runs"]))?;
+    stage.types("alice", "kubectl -n shop scale deployment/reports --replicas=0", Ends::Well(&["scaled"]))?;
+    unused(stage.cluster, &uid)?;
+    stage.types("eve", delete, Ends::Refused(&[DENIED, "NotYetExecutable", "must stay unused"]))?;
+    tell("Here that takes 10 seconds; built in is a day. Nobody has complained.");
     released(stage.cluster, &uid)?;
-    stage.types("bob", "kubectl get deletionrequests", Ends::Well(&["pvc/shop/reports", "Executable"]))?;
 
     tell("bob approved it, so bob himself can't delete it. eve can.");
     stage.types("bob", delete, Ends::Refused(&[DENIED, "SecondPersonNeeded"]))?;
     stage.types("eve", delete, Ends::Well(&["deleted"]))?;
+    becomes(stage.cluster, &uid, "Executed")?;
+
+    tell("The claim is gone. Its volume is not: foureyes had put it on Retain, and holds it for 30 days.");
+    let volume = format!("kubectl get pv {volume}");
+    stage.types("bob", &volume, Ends::Well(&["Retain", "Released", "shop/reports"]))?;
+    stage.types("bob", "kubectl get backupretentions", Ends::Well(&["pvc-reports"]))?;
     Ok(())
 }
 
@@ -93,12 +110,17 @@ fn a_namespace(stage: &Stage) -> Result<()> {
     );
     stage.types("bob", &look, Ends::Well(&["orders", "invoices", "kubectl create -f -"]))?;
     stage.types("bob", &sign_off, Ends::Well(&["created"]))?;
+
+    tell("alice shuts the old shop down. foureyes waits for its pods to end, and 10 seconds more.");
+    stage.types("alice", "kubectl -n old-shop scale deployment --all --replicas=0", Ends::Well(&["scaled"]))?;
     released(cluster, &uid)?;
 
-    tell("Two people have looked. Now it goes, with exactly what was approved.");
+    tell("Two people have looked. Now it goes, with exactly what was approved; its volumes stay.");
     stage.types("eve", delete, Ends::Well(&["deleted"]))?;
-    wait_until("the volumes of old-shop to go", GOING, || volumes.iter().all(|volume| !exists(cluster, volume)))?;
-    wait_for("the request to be executed", RELEASE, || Ok((phases(cluster, &uid)? == "Executed").then_some(())))?;
+    wait_for("the request to be executed", GOING, || Ok((phases(cluster, &uid)? == "Executed").then_some(())))?;
+    if !volumes.iter().all(|volume| exists(cluster, volume)) {
+        return Err(Error::Other("a volume of old-shop did not outlive it".into()));
+    }
     stage.types("alice", "kubectl get deletionrequests", Ends::Well(&["namespace/old-shop", "Executed"]))?;
     stage.types("alice", "kubectl -n shop get pvc", Ends::Well(&["data-db-0", "data-db-1"]))?;
     Ok(())
@@ -210,7 +232,21 @@ fn ready_line(cluster: &Cluster, request: &str) -> Result<String> {
 
 /// Waits for what would make a person repeat the command a moment later.
 fn released(cluster: &Cluster, uid: &str) -> Result<()> {
-    wait_for("the request to become Executable", RELEASE, || Ok((phases(cluster, uid)? == "Executable").then_some(())))
+    becomes(cluster, uid, "Executable")
+}
+
+fn becomes(cluster: &Cluster, uid: &str, phase: &str) -> Result<()> {
+    let what = format!("the request to become {phase}");
+    wait_for(&what, RELEASE, || Ok((phases(cluster, uid)? == phase).then_some(())))
+}
+
+/// Until nothing runs any more that the request waits for.
+fn unused(cluster: &Cluster, uid: &str) -> Result<()> {
+    let selector = format!("--field-selector=spec.target.uid={uid}");
+    let args = ["get", "deletionrequests", &selector, "-o=jsonpath={.items[*].status.quiet.running}"];
+    wait_for("the pods to end", RELEASE, || {
+        Ok(cluster.kubectl("admin", &args)?.success(&args.join(" "))?.is_empty().then_some(()))
+    })
 }
 
 /// The phases of the requests for one object.
