@@ -192,6 +192,9 @@ fn refused(refusal: &Refusal) -> Answer {
 fn record(shared: &Shared, webhook: Webhook, request: &Request<'_>, answer: &Answer, took: Duration) {
     let verdict = if answer.allowed { "allowed" } else { "refused" };
     shared.metrics.decided(Decision { webhook: webhook.as_str(), verdict, code: answer.reason }, took);
+    if answer.code == Some(Code::CanaryKept.as_str()) {
+        return;
+    }
     let object = request.object.as_ref().or(request.old_object.as_ref());
     let named = object.and_then(|object| object.metadata.name.as_deref()).or(request.name.as_deref());
     tracing::info!(

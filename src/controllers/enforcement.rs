@@ -134,7 +134,7 @@ async fn canary(context: &Shared) -> Result<(), (ConditionReason, String)> {
         return Err((ConditionReason::NotEnforcing, why.to_owned()));
     };
     let text = error.to_string();
-    if text.contains(Code::DeletionNotRequested.as_str()) {
+    if text.contains(Code::CanaryKept.as_str()) {
         return Ok(());
     }
     // What the API server says about a webhook that does not answer is long.

@@ -57,6 +57,7 @@ codes! {
     PolicyLoosened: "The change would loosen what protects a namespace.", "Ask for it with the line that the refusal shows; a second person signs it off.";
     PolicyInvalid: "The policy can't be compiled.", "Correct the field that the refusal names.";
     PolicyUndecodable: "A policy that applies here can't be read, so nothing is allowed under it.", "Correct or remove the policy that the refusal names.";
+    CanaryKept: "The probe asked, as a dry run, whether deletions are judged: they are.", "Nothing: only the controller is told so, and nobody is refused anything by it.";
     DefinitionProtected: "The definition of a foureyes kind would be deleted or changed.", "Ask for it with the line that the refusal shows; once signed off, a member of the group foureyes:breakglass does it.";
     OwnNamespaceProtected: "The namespace of foureyes would be deleted.", "Let a member of the group foureyes:breakglass do it.";
     RolloutNotRequested: "Something new would run, and no approved change names it.", "Ask for it with the line that the refusal shows; a second person signs it off.";

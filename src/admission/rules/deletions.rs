@@ -36,7 +36,13 @@ pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
     };
     let target = input::target(TargetKind::PersistentVolumeClaim, Some(namespace), object)?;
     let record = input::annotation(&object.metadata).record;
-    let verdict = governed_claim(scene, (&claim, record), &target, &place.uid, &effective).await;
+    let mut verdict = governed_claim(scene, (&claim, record), &target, &place.uid, &effective).await;
+    if let Err(refusal) = &mut verdict
+        && refusal.code == Code::DeletionNotRequested
+        && scene.is_probe(namespace)
+    {
+        refusal.code = Code::CanaryKept;
+    }
     enforced(with_last_request(scene, &target, record, verdict, &effective).await, effective.deletions)
 }
 
