@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{approve, delete, describe, report, request, say, status, withdraw};
+use crate::commands::{approve, delete, describe, report, request, say, status, undo, withdraw};
 use crate::output::Format;
 
 const ABOUT: &str = "Ask for changes, look at what is asked for, and sign it off";
@@ -34,6 +34,9 @@ Examples:
 
   # Who said what, and what became of it?
   kubectl foureyes describe -n shop chg/web-5d0c61a2f3
+
+  # That claim should not have gone
+  kubectl foureyes undo pvc/reports -n shop
 
 Names are those of ChangeRequests (chg/NAME) and DeletionRequests (del/NAME); a bare NAME is
 looked up among both. kubectl takes flags only after the name of a plugin: `kubectl foureyes
@@ -123,6 +126,8 @@ pub enum Command {
     Status(status::Status),
     /// One request: its content, who did what when, and what it waits for
     Describe(describe::Describe),
+    /// Bring back what a deletion took, from the volumes that outlived it
+    Undo(undo::Undo),
     /// What enforcing would cost: rollouts that ran and would have been refused
     Report(report::Report),
 }
@@ -164,6 +169,7 @@ mod tests {
     #[case(&["withdraw"])]
     #[case(&["status"])]
     #[case(&["describe"])]
+    #[case(&["undo"])]
     #[case(&["report"])]
     fn every_help_teaches_by_an_example(#[case] path: &[&str]) {
         let help = help(path);
@@ -197,6 +203,12 @@ mod tests {
     #[case("delete reports --reason moved", false)]
     #[case("delete deploy/web --reason moved", false)]
     #[case("delete pvc/reports --reason moved --timeout soon", false)]
+    #[case("undo pvc/reports -n shop --dry-run --timeout 2m", true)]
+    #[case("undo pvc/reports -n shop --volume pvc-1", true)]
+    #[case("undo del/ns-old-shop-1", true)]
+    #[case("undo ns/old-shop", true)]
+    #[case("undo chg/web-1", false)]
+    #[case("undo reports", false)]
     #[case("approve del/ns-1 --yes -o json", true)]
     #[case("hold web-1", false)]
     #[case("hold web-1 --comment why?", true)]

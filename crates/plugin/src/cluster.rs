@@ -27,6 +27,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Objects listed at a time.
 const PAGE: u32 = 500;
 
+/// What helps who has no right to something.
+const ROLES: &str = "ask for one of the roles foureyes-viewer, foureyes-requester or foureyes-approver there";
+
 /// A connection and what the command line says about it.
 pub struct Cluster {
     pub client: Client,
@@ -247,10 +250,18 @@ pub async fn call<T>(what: &str, call: impl Future<Output = std::result::Result<
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) => Err(match refusal::of_webhook(&status.message) {
             Some(text) => Error::Refused(text.to_owned()),
+            None if is_right_missing(&status) => {
+                Error::Forbidden { what: what.to_owned(), why: status.message, help: ROLES.to_owned() }
+            }
             None => trouble(hinted(&status)),
         }),
         Ok(Err(error)) => Err(trouble(error.to_string())),
     }
+}
+
+/// Quotas and the like forbid, too, and no role helps against those.
+fn is_right_missing(status: &Status) -> bool {
+    status.code == 403 && status.message.contains(" cannot ")
 }
 
 /// The API server's sentence, and what helps.
@@ -258,7 +269,6 @@ fn hinted(status: &Status) -> String {
     let message = if status.message.is_empty() { &status.reason } else { &status.message };
     let hint = match status.code {
         401 => "; log in again, and see `kubectl auth whoami`",
-        403 => "; ask for one of the roles foureyes-viewer, foureyes-requester or foureyes-approver there",
         404 if message.contains("the server could not find the requested resource") => {
             "; is foureyes installed? See `kubectl api-resources --api-group=foureyes.dev`"
         }
@@ -279,7 +289,9 @@ mod tests {
 
     #[test]
     fn an_answer_says_the_next_step() {
-        let status = Status { code: 403, message: "no".into(), ..Status::default() };
-        assert!(hinted(&status).contains("foureyes-requester"));
+        let status = |code, message: &str| Status { code, message: message.into(), ..Status::default() };
+        assert!(hinted(&status(401, "no")).contains("kubectl auth whoami"));
+        assert!(is_right_missing(&status(403, "pods is forbidden: User \"eve\" cannot list resource \"pods\"")));
+        assert!(!is_right_missing(&status(403, "pods \"a\" is forbidden: exceeded quota: few")));
     }
 }

@@ -17,6 +17,9 @@ pub enum Error {
     /// The API server says no, or nothing.
     #[error("{what}: {why}")]
     Cluster { what: String, why: String },
+    /// The caller has no right to it.
+    #[error("{what}: {why}; {help}")]
+    Forbidden { what: String, why: String, help: String },
     #[error(
         "no access to a cluster: {0}; name a kubeconfig with --kubeconfig or $KUBECONFIG, and see `kubectl config get-contexts`"
     )]
@@ -32,9 +35,12 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) => NEGATIVE,
-            Self::Usage(_) | Self::Cluster { .. } | Self::Config(_) | Self::Unreadable { .. } | Self::Other(_) => {
-                TROUBLE
-            }
+            Self::Usage(_)
+            | Self::Cluster { .. }
+            | Self::Forbidden { .. }
+            | Self::Config(_)
+            | Self::Unreadable { .. }
+            | Self::Other(_) => TROUBLE,
         }
     }
 

@@ -73,7 +73,8 @@ pub struct Delete {
     pub timeout: Duration,
 }
 
-fn duration(text: &str) -> std::result::Result<Duration, String> {
+/// A duration on the command line.
+pub fn duration(text: &str) -> std::result::Result<Duration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(|parsed| !parsed.is_negative());
     parsed.map(SignedDuration::unsigned_abs).ok_or_else(|| "give a duration, for example 30s or 2m".to_owned())
 }

@@ -7,6 +7,7 @@ pub mod report;
 pub mod request;
 pub mod say;
 pub mod status;
+pub mod undo;
 pub mod withdraw;
 
 use crate::cli::{Cli, Command, Request};
@@ -27,6 +28,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Withdraw(args) => withdraw::run(&cluster, format, &args).await,
         Command::Status(args) => status::run(&cluster, format, &args).await,
         Command::Describe(args) => describe::run(&cluster, format, &args).await,
+        Command::Undo(args) => undo::run(&cluster, format, &args).await,
         Command::Report(args) => report::run(&cluster, format, &args).await,
     }
 }
