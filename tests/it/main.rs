@@ -6,6 +6,7 @@
 mod argo_rollouts;
 mod by_itself;
 mod cascade;
+mod catalogue;
 mod certificates;
 mod cluster;
 mod delegations;

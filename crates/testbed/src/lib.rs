@@ -18,6 +18,7 @@ mod binaries;
 mod changes;
 mod cluster;
 mod controlplane;
+pub mod definitions;
 mod error;
 mod go_build;
 pub mod install;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::definitions::{SNAPSHOTS, VELERO};
 use crate::error::{Result, While};
 use crate::go_build::{self, cache, go};
 use crate::programs::Programs;
@@ -44,6 +45,9 @@ pub fn build_all(say: &dyn Fn(&str)) -> Result<()> {
     Programs::ensure(say)?;
     for tool in [HELM, ARGO_ROLLOUTS] {
         tool.ensure(say)?;
+    }
+    for definitions in [SNAPSHOTS, VELERO] {
+        definitions.ensure(say)?;
     }
     Ok(())
 }

@@ -1,9 +1,36 @@
-//! Kinds of a test's own, whose objects may say anything.
+//! Kinds of a test's own, whose objects may say anything, and those of projects that many install.
 
+use std::sync::LazyLock;
+
+use foureyes_testbed::definitions::{Definitions, K8UP, SNAPSHOTS, VELERO};
 use serde_json::json;
 
 use super::objects::eventually;
-use super::{me, succeeds_with};
+use super::{cluster, me, production, succeeds_with};
+
+/// The snapshot API is installed, and people edit its objects where they edit.
+pub fn with_snapshots() {
+    static INSTALLED: LazyLock<()> = LazyLock::new(|| install(&SNAPSHOTS, "volumesnapshots.snapshot.storage.k8s.io"));
+    LazyLock::force(&INSTALLED);
+}
+
+/// The same of Velero's kinds.
+pub fn with_velero() {
+    static INSTALLED: LazyLock<()> = LazyLock::new(|| install(&VELERO, "backups.velero.io"));
+    LazyLock::force(&INSTALLED);
+}
+
+/// The same of k8up's kinds.
+pub fn with_k8up() {
+    static INSTALLED: LazyLock<()> = LazyLock::new(|| install(&K8UP, "snapshots.k8up.io"));
+    LazyLock::force(&INSTALLED);
+}
+
+fn install(kinds: &Definitions, one_of_them: &str) {
+    cluster().define(kinds).unwrap();
+    let namespace = production("kinds");
+    eventually("the kinds to be editable", || me("eve").kubectl(&["-n", &namespace, "get", one_of_them]).ok());
+}
 
 /// Defines a kind in version `v1`; when this returns, those who may edit in `namespace` may edit its objects there.
 pub fn define(group: &str, kind: &str, plural: &str, namespace: &str) {
