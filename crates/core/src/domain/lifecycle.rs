@@ -9,11 +9,10 @@ use crate::api::{
 };
 use crate::digest::DigestError;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError, Volume};
-use crate::domain::judgement::{
-    ANNOTATION, Annotated, Case, Executor, Judgement, Quorum, Rights, judge, person_asking,
-};
+use crate::domain::judgement::{ANNOTATION, Annotated, Case, Judgement, Quorum, Rights, judge, person_asking};
 use crate::domain::kept::{self, Keep, SLOWEST_DELETION, unkept};
 use crate::domain::policy::{Effective, PolicySet};
+use crate::domain::preparing::{self, Outcome, prepare};
 use crate::domain::quiet::{Quietness, Usage, quietness};
 use crate::domain::ready;
 use crate::domain::request::Request as _;
@@ -253,31 +252,6 @@ fn taken(live: &Inventory) -> Result<InventoryStatus, InventoryError> {
     })
 }
 
-struct Outcome {
-    phase: Phase,
-    reason: ConditionReason,
-    waiting_for: Option<String>,
-    note: String,
-    /// The data has to outlive the target from now on.
-    keeps: bool,
-}
-
-impl Outcome {
-    fn ended(phase: Phase, reason: ConditionReason, note: impl Into<String>) -> Self {
-        Self { phase, reason, waiting_for: None, note: note.into(), keeps: false }
-    }
-
-    fn open(phase: Phase, reason: ConditionReason, waiting_for: impl Into<String>) -> Self {
-        let waiting_for = waiting_for.into();
-        let note = format!("waits for {waiting_for}");
-        Self { phase, reason, note, waiting_for: Some(waiting_for), keeps: false }
-    }
-
-    fn keeping(self) -> Self {
-        Self { keeps: true, ..self }
-    }
-}
-
 fn phase(
     observed: &Observed<'_>,
     before: &DeletionRequestStatus,
@@ -356,59 +330,6 @@ fn had_been_released(before: &DeletionRequestStatus, target: TargetState) -> boo
     }
 }
 
-/// What must hold before the second clock starts: the data is kept, and nothing has used it for a while. What is kept is
-/// written down before anything is changed.
-fn prepare(
-    observed: &Observed<'_>,
-    status: &mut DeletionRequestStatus,
-    judgement: &Judgement,
-    (quiet, covered): (&Quietness, &Inventory),
-    now: Timestamp,
-) -> Outcome {
-    status.quiet = Some(quiet.status.clone());
-    status.protections = kept::protected(std::mem::take(&mut status.protections), covered);
-    let unkept = unkept(covered).len();
-    if !quiet.suffices() {
-        let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
-        return Outcome::open(Phase::Quiescing, reason, quiet.waits_for()).keeping();
-    }
-    if unkept > 0 {
-        let volumes = if unkept == 1 { "volume" } else { "volumes" };
-        let waits = format!("{unkept} {volumes} to be put on Retain");
-        return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
-    }
-    let released = release(observed, status, judgement, now);
-    if released.phase.is_ended() { released } else { released.keeping() }
-}
-
-/// From here it can be executed, until the second clock ends.
-fn release(
-    observed: &Observed<'_>,
-    status: &mut DeletionRequestStatus,
-    judgement: &Judgement,
-    now: Timestamp,
-) -> Outcome {
-    let from = status.usable_from.get_or_insert_with(|| stated(now)).0;
-    // A clock that was ahead when the use began gives no more time than one that was right.
-    let begun = from.min(stated(now).0);
-    let until = begun.saturating_add(observed.effective.use_clock).unwrap_or(begun);
-    let until = status.valid_until.as_ref().map_or(until, |before| before.0.min(until));
-    status.valid_until = Some(Time(until));
-    if now > until {
-        return Outcome::ended(Phase::Expired, ConditionReason::Expired, "it was not used in time");
-    }
-    match judgement.executor {
-        Executor::AnotherPerson => Outcome::open(
-            Phase::Executable,
-            ConditionReason::WaitingForSecondPerson,
-            "deletion by another person, or one more sign-off",
-        ),
-        Executor::Anybody | Executor::Nobody => {
-            Outcome::open(Phase::Executable, ConditionReason::SignedOff, "deletion by anybody who may")
-        }
-    }
-}
-
 fn summarise(
     observed: &Observed<'_>,
     before: &DeletionRequestStatus,
@@ -461,28 +382,11 @@ fn set_conditions(
     set(ConditionType::InventoryCurrent, current, reason, message);
     // What is going, or has ended, keeps what was said of it last.
     if outcome.keeps {
-        let (is, reason, message) = quiet_condition(quiet);
+        let (is, reason, message) = preparing::quiet_condition(quiet);
         set(ConditionType::Quiet, is, reason, message);
-        let (is, reason, message) = kept_condition(covered);
+        let (is, reason, message) = preparing::kept_condition(covered);
         set(ConditionType::DataKept, is, reason, message);
     }
-}
-
-fn quiet_condition(quiet: &Quietness) -> (bool, ConditionReason, String) {
-    match quiet.remaining {
-        _ if quiet.suffices() => (true, ConditionReason::Unused, "nothing uses it, for long enough".to_owned()),
-        Some(_) => (false, ConditionReason::Quiescing, quiet.waits_for()),
-        None => (false, ConditionReason::InUse, quiet.waits_for()),
-    }
-}
-
-fn kept_condition(live: &Inventory) -> (bool, ConditionReason, String) {
-    let unkept = unkept(live);
-    if unkept.is_empty() {
-        return (true, ConditionReason::Kept, "every volume is on Retain".to_owned());
-    }
-    let names: Vec<&str> = unkept.iter().take(LISTED_ADDED).map(|keep| keep.volume.as_str()).collect();
-    (false, ConditionReason::NotKept, format!("not on Retain yet: {}", names.join(", ")))
 }
 
 /// Why it was rejected, in the words of whoever did: one line, whatever they wrote.

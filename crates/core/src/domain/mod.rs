@@ -11,6 +11,7 @@ pub mod kept;
 pub mod lifecycle;
 pub mod opening;
 pub mod policy;
+mod preparing;
 pub mod proof;
 pub mod quiet;
 pub mod ready;

@@ -1,0 +1,111 @@
+//! Between the sign-off and the deletion: what must hold before the second clock starts.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{ConditionReason, DeletionRequestStatus, Phase};
+use crate::domain::inventory::Inventory;
+use crate::domain::judgement::{Executor, Judgement};
+use crate::domain::kept::{self, unkept};
+use crate::domain::lifecycle::Observed;
+use crate::domain::quiet::Quietness;
+use crate::domain::statement::stated;
+
+/// Volumes named in a condition.
+const LISTED: usize = 20;
+
+/// What a look at a request came to.
+pub(super) struct Outcome {
+    pub phase: Phase,
+    pub reason: ConditionReason,
+    pub waiting_for: Option<String>,
+    pub note: String,
+    /// The data has to outlive the target from now on.
+    pub keeps: bool,
+}
+
+impl Outcome {
+    pub fn ended(phase: Phase, reason: ConditionReason, note: impl Into<String>) -> Self {
+        Self { phase, reason, waiting_for: None, note: note.into(), keeps: false }
+    }
+
+    pub fn open(phase: Phase, reason: ConditionReason, waiting_for: impl Into<String>) -> Self {
+        let waiting_for = waiting_for.into();
+        let note = format!("waits for {waiting_for}");
+        Self { phase, reason, note, waiting_for: Some(waiting_for), keeps: false }
+    }
+
+    pub fn keeping(self) -> Self {
+        Self { keeps: true, ..self }
+    }
+}
+
+/// What must hold before the second clock starts: the data is kept, and nothing has used it for a while. What is kept is
+/// written down before anything is changed.
+pub(super) fn prepare(
+    observed: &Observed<'_>,
+    status: &mut DeletionRequestStatus,
+    judgement: &Judgement,
+    (quiet, covered): (&Quietness, &Inventory),
+    now: Timestamp,
+) -> Outcome {
+    status.quiet = Some(quiet.status.clone());
+    status.protections = kept::protected(std::mem::take(&mut status.protections), covered);
+    let unkept = unkept(covered).len();
+    if !quiet.suffices() {
+        let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
+        return Outcome::open(Phase::Quiescing, reason, quiet.waits_for()).keeping();
+    }
+    if unkept > 0 {
+        let volumes = if unkept == 1 { "volume" } else { "volumes" };
+        let waits = format!("{unkept} {volumes} to be put on Retain");
+        return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
+    }
+    let released = release(observed, status, judgement, now);
+    if released.phase.is_ended() { released } else { released.keeping() }
+}
+
+/// From here it can be executed, until the second clock ends.
+fn release(
+    observed: &Observed<'_>,
+    status: &mut DeletionRequestStatus,
+    judgement: &Judgement,
+    now: Timestamp,
+) -> Outcome {
+    let from = status.usable_from.get_or_insert_with(|| stated(now)).0;
+    // A clock that was ahead when the use began gives no more time than one that was right.
+    let begun = from.min(stated(now).0);
+    let until = begun.saturating_add(observed.effective.use_clock).unwrap_or(begun);
+    let until = status.valid_until.as_ref().map_or(until, |before| before.0.min(until));
+    status.valid_until = Some(Time(until));
+    if now > until {
+        return Outcome::ended(Phase::Expired, ConditionReason::Expired, "it was not used in time");
+    }
+    match judgement.executor {
+        Executor::AnotherPerson => Outcome::open(
+            Phase::Executable,
+            ConditionReason::WaitingForSecondPerson,
+            "deletion by another person, or one more sign-off",
+        ),
+        Executor::Anybody | Executor::Nobody => {
+            Outcome::open(Phase::Executable, ConditionReason::SignedOff, "deletion by anybody who may")
+        }
+    }
+}
+
+pub(super) fn quiet_condition(quiet: &Quietness) -> (bool, ConditionReason, String) {
+    match quiet.remaining {
+        _ if quiet.suffices() => (true, ConditionReason::Unused, "nothing uses it, for long enough".to_owned()),
+        Some(_) => (false, ConditionReason::Quiescing, quiet.waits_for()),
+        None => (false, ConditionReason::InUse, quiet.waits_for()),
+    }
+}
+
+pub(super) fn kept_condition(live: &Inventory) -> (bool, ConditionReason, String) {
+    let unkept = unkept(live);
+    if unkept.is_empty() {
+        return (true, ConditionReason::Kept, "every volume is on Retain".to_owned());
+    }
+    let names: Vec<&str> = unkept.iter().take(LISTED).map(|keep| keep.volume.as_str()).collect();
+    (false, ConditionReason::NotKept, format!("not on Retain yet: {}", names.join(", ")))
+}
