@@ -222,6 +222,7 @@ mod tests {
             digest: Some(format!("subject/v1:sha256:{}", "0".repeat(64))),
             verified: Some("asked the owner".to_owned()),
             comment: None,
+            reference: None,
             author: Some(Author { username: "bob".to_owned(), groups: vec!["ops".to_owned()], ..Author::default() }),
             at: Some(stated(now)),
             seal: None,

@@ -1,10 +1,12 @@
 //! Volumes: what outlived a deletion, and the two changes that foureyes makes to them; and the canary among the claims.
 
+use std::convert::identity;
 use std::time::Duration;
 
-use foureyes_core::api::{KEPT_CLAIM, Protection};
+use foureyes_core::api::{BackupRetention, KEPT_CLAIM, Protection};
 use foureyes_core::domain::inventory::{ApprovedItems, Reclaim, Volume};
 use foureyes_core::domain::kept::Keep;
+use foureyes_core::domain::kept_always::BoundVolume;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
@@ -14,12 +16,42 @@ use super::apply;
 use super::client::{CallError, with_deadline};
 use super::live::{Live, ReadError};
 
+/// Retentions read in one call: each may have 5,000 keepers.
+const PAGE_OF_RETENTIONS: u32 = 50;
+
 impl Live {
     /// Of the items that were signed off, the volumes that there are.
     pub async fn volumes_among(&self, items: &ApprovedItems) -> Result<Vec<Volume>, ReadError> {
         let api: Api<PersistentVolume> = Api::all(self.client().clone());
         let all = self.list("PersistentVolumes", &api, ListParams::default(), |volume| Volume::of(&volume)).await?;
         Ok(all.into_iter().filter(|volume| items.contains(&volume.uid).unwrap_or(false)).collect())
+    }
+
+    /// The volume of this name with its claim.
+    pub async fn bound_volume(&self, name: &str) -> Result<Option<BoundVolume>, ReadError> {
+        let api: Api<PersistentVolume> = Api::all(self.client().clone());
+        let volume = self.call("PersistentVolume", api.get_opt(name)).await?;
+        Ok(volume.as_ref().and_then(BoundVolume::of))
+    }
+
+    /// Of all volumes with their claims those that matter.
+    pub async fn bound_volumes(&self, matters: impl Fn(&BoundVolume) -> bool) -> Result<Vec<BoundVolume>, ReadError> {
+        let api: Api<PersistentVolume> = Api::all(self.client().clone());
+        let keep = |volume: PersistentVolume| BoundVolume::of(&volume).filter(|volume| matters(volume));
+        let all = self.list("PersistentVolumes", &api, ListParams::default(), keep).await?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    /// The retention of this name.
+    pub async fn retention(&self, name: &str) -> Result<Option<BackupRetention>, ReadError> {
+        let api: Api<BackupRetention> = Api::all(self.client().clone());
+        self.call("BackupRetention", api.get_opt(name)).await
+    }
+
+    /// Every retention there is.
+    pub async fn retentions(&self) -> Result<Vec<BackupRetention>, ReadError> {
+        let api: Api<BackupRetention> = Api::all(self.client().clone());
+        self.list("BackupRetentions", &api, ListParams::default().limit(PAGE_OF_RETENTIONS), identity).await
     }
 
     /// Puts a volume on Retain, and notes on it the claim that it can bring back.

@@ -11,6 +11,7 @@ use foureyes_core::domain::policy::PolicySet;
 
 use super::changes::{ChangeKey, Changes};
 use super::enforcement::Enforcement;
+use super::kept_volumes::Volumes;
 use super::queue::Queue;
 use super::requests::Requests;
 use super::uses::Uses;
@@ -127,6 +128,8 @@ pub struct Queues {
     pub approvals: Queue<ObjectKey>,
     /// Names of namespaces that are going.
     pub leftovers: Queue<Box<str>>,
+    /// Volumes that are kept whoever deletes their claims.
+    pub kept_volumes: Queue<Volumes>,
     /// UIDs of requests that sign-offs are about.
     pub sign_offs: Queue<Box<str>>,
     /// Names of policies.

@@ -10,6 +10,7 @@ mod deletion_requests;
 mod enforcement;
 mod error;
 mod install;
+mod kept_volumes;
 mod leftovers;
 mod opening;
 mod queue;
@@ -62,6 +63,7 @@ pub async fn run(parts: Parts) {
     let (regimes, regime_keys) = queue();
     let (approvals, approval_keys) = queue();
     let (leftovers, leftover_keys) = queue();
+    let (kept_volumes, volume_keys) = queue();
     let (sign_offs, sign_off_keys) = queue();
     let (safety_policies, policy_keys) = queue();
     let queues = Queues {
@@ -72,6 +74,7 @@ pub async fn run(parts: Parts) {
         regimes,
         approvals,
         leftovers,
+        kept_volumes,
         sign_offs,
         safety_policies,
     };
@@ -90,6 +93,7 @@ pub async fn run(parts: Parts) {
     watches.spawn(watches::claims(context.clone()));
     watches.spawn(watches::pods(context.clone(), pods_read.clone()));
     watches.spawn(watches::namespaces(context.clone()));
+    watches.spawn(watches::volumes(context.clone()));
     watches.spawn(watches::keys(context.clone()));
     for kind in workloads::recorded() {
         watches.spawn(watches::workloads(context.clone(), kind));
@@ -108,6 +112,7 @@ pub async fn run(parts: Parts) {
         start.worker("regimes", 1, regime_keys, regimes::reconcile),
         start.worker("approvals", OTHERS_AT_ONCE, approval_keys, approvals::reconcile),
         start.worker("leftovers", OTHERS_AT_ONCE, leftover_keys, leftovers::reconcile),
+        start.worker("kept_volumes", OTHERS_AT_ONCE, volume_keys, kept_volumes::reconcile),
         start.worker("sign_offs", OTHERS_AT_ONCE, sign_off_keys, sign_offs::reconcile),
         start.worker("safety_policies", OTHERS_AT_ONCE, policy_keys, safety_policies::reconcile),
     );

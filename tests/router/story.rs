@@ -71,6 +71,7 @@ impl Story {
             digest: Some(request_digest(&self.request.spec).unwrap()),
             verified: None,
             comment: None,
+            reference: None,
             author: Some(named(author)),
             at: Some(stated(then())),
             seal: None,

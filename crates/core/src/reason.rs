@@ -32,6 +32,8 @@ codes! {
     DeletionNotRequested: "What was to be deleted holds data, and no deletion of it has been signed off.", "Let a second person run the command that the refusal shows.";
     SignOffMissing: "A request exists, but not enough people have signed it off.", "Let somebody who may approve run the command that the refusal shows.";
     NotYetExecutable: "The request is signed off; the controller has not released it yet.", "Wait a moment and repeat; if it stays so, see whether the controller runs.";
+    DataNotKept: "Nothing can keep some of the data, and the request makes no exception for that.", "Ask anew with spec.retention.exception; two people sign it off.";
+    RetentionTooShort: "The request would have the data kept for fewer days than the policy allows at all.", "Ask for at least as many days as the policy's floor.";
     SecondPersonNeeded: "The only person who approved this deletion tried to execute it.", "Let somebody else delete, or let a second person approve.";
     OnHold: "Somebody put the request on hold with a question.", "Answer the question; its author withdraws the hold by deleting that sign-off.";
     RequestEnded: "The request was rejected, cancelled, or has expired.", "Create a new request.";

@@ -44,6 +44,7 @@ fn spoken(request: &Request, sign_off: &SignOff) -> Event {
         Says::Reject => "rejected",
         Says::Hold => "put it on hold",
         Says::Cancel => "cancelled",
+        Says::CustomerAgreed => "said that the customer agreed",
     };
     let entries = request.sign_offs().map(|summary| summary.entries.as_slice()).unwrap_or_default();
     let verdict = match entries.iter().find(|entry| entry.name == name) {

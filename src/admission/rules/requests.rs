@@ -1,6 +1,7 @@
 //! DeletionRequests: who may ask, and that what was asked stays as it was.
 
 use foureyes_core::api::{DeletionRequest, Target, TargetKind};
+use foureyes_core::domain::agreement::long_enough;
 use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::refusal::Refusal;
@@ -43,7 +44,21 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
         is_controller: scene.is_controller(),
     };
     let uid = target_now.as_ref().map(|now| now.uid.as_str());
-    Ok(request_created(&speaker, &request, uid, &ring, scene.now)?.into())
+    let proof = request_created(&speaker, &request, uid, &ring, scene.now)?;
+    long_enough_there(scene, &request).await?;
+    Ok(proof.into())
+}
+
+/// Whoever wants the data kept for fewer days than the policies there allow is told at once.
+async fn long_enough_there(scene: &Scene<'_>, request: &DeletionRequest) -> Result<(), Refusal> {
+    if request.spec.retention.as_ref().is_none_or(|wish| wish.days.is_none()) {
+        return Ok(());
+    }
+    let place = scene.place(request.spec.target.rights_namespace()).await?;
+    let effective = scene.index.policies().effective(&place.labels).map_err(|policy| {
+        Refusal::new(Code::PolicyUndecodable, format!("the SafetyPolicy {} can't be read", policy.name))
+    })?;
+    long_enough(request, &effective)
 }
 
 /// Nothing of ours is born with owners, which would have it collected, or with finalizers, which nobody could take off.

@@ -14,7 +14,8 @@ use tower::service_fn;
 use super::sealing::Stamp;
 
 /// What can be listed; of other plurals nothing is known.
-const LISTED: [&str; 11] = [
+const LISTED: [&str; 12] = [
+    "backupretentions",
     "changerequests",
     "cronjobs",
     "daemonsets",

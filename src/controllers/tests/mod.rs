@@ -4,6 +4,7 @@
 mod fake;
 mod faults;
 mod flows;
+mod kept_volumes;
 mod rollout_faults;
 mod rollouts;
 mod sealing;
@@ -74,6 +75,7 @@ fn process_before_the_first_start(fake: &Fake) -> Context {
         regimes: queue().0,
         approvals: queue().0,
         leftovers: queue().0,
+        kept_volumes: queue().0,
         sign_offs: queue().0,
         safety_policies: queue().0,
     };
@@ -119,6 +121,7 @@ fn says_about(fake: &Fake, author: &str, says: Says, subject: Subject, digest: S
         digest: Some(digest),
         verified: None,
         comment: None,
+        reference: None,
         author: None,
         at: None,
         seal: None,

@@ -2,8 +2,10 @@
 //! read live.
 
 mod changes;
+mod volumes;
 
 pub use changes::{changes, workloads};
+pub use volumes::volumes;
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
@@ -25,6 +27,7 @@ use crate::cluster::watch::{Seen, watch, watch_untyped};
 use crate::controllers::Latch;
 use crate::controllers::changes::ChangeKey;
 use crate::controllers::context::{Context, Everywhere, ObjectKey, Shared};
+use crate::controllers::kept_volumes::{self, Volumes};
 use crate::controllers::requests;
 use crate::controllers::sign_offs;
 use crate::controllers::uses::Used;
@@ -247,6 +250,9 @@ fn namespace_changed(context: &Shared, namespace: ObjectSeen) {
         context.queues.change_requests.soon(key);
     }
     context.queues.regimes.within(Everywhere, GATHER);
+    if context.policies.load().keeps_always_somewhere() {
+        context.queues.kept_volumes.within(Volumes::All, kept_volumes::GATHER);
+    }
     if namespace.going {
         context.queues.leftovers.soon(namespace.key.name.clone());
     }
@@ -285,6 +291,7 @@ pub async fn policies(context: Context, read: Latch) {
             context.policies.store(Arc::new(set));
             context.look_at_all_requests();
             context.queues.regimes.soon(Everywhere);
+            context.queues.kept_volumes.within(Volumes::All, kept_volumes::GATHER);
         }
         read.happens();
     }

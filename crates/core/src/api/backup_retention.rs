@@ -52,15 +52,19 @@ pub struct BackupRetentionSpec {
 }
 
 /// A deletion that was seen done.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.request) == has(self.uid)").message("a DeletionRequest is named by its name and its UID"))]
 pub struct RetentionSource {
-    /// Name of the DeletionRequest.
+    /// Name of the DeletionRequest, unless what was deleted needed none: an operator to whom a policy delegates it did so
+    /// by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    pub request: String,
+    pub request: Option<String>,
     /// Its `metadata.uid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 36, max = 36))]
-    pub uid: String,
+    pub uid: Option<String>,
     /// What was deleted.
     pub target: Target,
     /// When that was seen: the retention runs from here.

@@ -56,13 +56,18 @@ pub struct DeletionRequestSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetentionWish {
-    /// Days from the deletion; never fewer than the policy demands. Without it, as many as that.
+    /// Days from the deletion. Without it, as many as the policy demands. Fewer than that take a sign-off
+    /// `CustomerAgreed`, and never fewer than the policy's floor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 36500))]
     pub days: Option<i32>,
     /// What may happen to it then. Without it: Keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub afterwards: Option<Afterwards>,
+    /// What nothing can keep may be lost. It takes two approvals, whatever the policy says; what can be kept is kept all
+    /// the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exception: bool,
 }
 
 /// What may happen to what was kept, once its time is over: only two people let go of it (Keep), or whoever has ordinary
@@ -228,6 +233,9 @@ pub struct DeletionRequestStatus {
     /// ends otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protections: Vec<Protection>,
+    /// For how many days what is kept of it is held once it is gone, as far as is agreed now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_days: Option<i32>,
     /// The `BackupRetention` that holds what was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_retention: Option<String>,
@@ -342,6 +350,9 @@ pub struct ListedItem {
     /// Capacity, for reading only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
+    /// Why nothing can keep its data, if so: it takes `spec.retention.exception`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
 }
 
 /// An approval by annotation, as it was seen on the target.

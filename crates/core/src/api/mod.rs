@@ -31,9 +31,9 @@ pub use rollout_record::{
 };
 pub use safety_policy::{
     Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, EnforcementStatus, Environment,
-    EnvironmentRule, Exempt, Expiry, FreeChange, Identities, IdentityMatcher, MachineSubmitter, Mode, OwnerKind, Pin,
-    RollbackRules, RolloutResource, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus, ServiceAccountRef,
-    StandardChange, StandardTarget,
+    EnvironmentRule, Exempt, Expiry, FreeChange, Identities, IdentityMatcher, KeepVolumes, MachineSubmitter, Mode,
+    OwnerKind, Pin, RollbackRules, RolloutResource, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus,
+    ServiceAccountRef, StandardChange, StandardTarget,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
 

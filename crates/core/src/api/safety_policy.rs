@@ -315,9 +315,26 @@ pub struct DeletionRules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 36500))]
     pub retain_days: Option<i32>,
+    /// The fewest days that a request may ask for instead, once somebody has said that its customer agreed. Built-in:
+    /// none fewer than `retainDays`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub min_retain_days: Option<i32>,
+    /// When volumes are put on Retain. Built-in: `OnApproval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_volumes: Option<KeepVolumes>,
     /// Storage that holds nothing worth protecting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exempt: Option<Exempt>,
+}
+
+/// When volumes are put on Retain, from loose to strict: once the deletion of their claims is signed off, or from their
+/// first binding on, so that what a delegated operator deletes by itself is held as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum KeepVolumes {
+    #[default]
+    OnApproval,
+    Always,
 }
 
 /// Claims whose deletion needs nobody.

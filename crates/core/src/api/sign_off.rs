@@ -27,11 +27,13 @@ use super::{Author, WORDS};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.says != 'Approve' || has(self.digest)").message("Approve needs spec.digest: the digest of what you looked at, shown in a DeletionRequest's status.subjectDigest and a ChangeRequest's status.requestDigest"))]
+#[x_kube(validation = Rule::new("self.says != 'CustomerAgreed' || (has(self.digest) && has(self.reference))").message("CustomerAgreed needs spec.digest (the request's status.subjectDigest) and spec.reference (who agreed, and where that is recorded)"))]
+#[x_kube(validation = Rule::new("self.says != 'CustomerAgreed' || self.subject.kind == 'DeletionRequest'").message("CustomerAgreed is said about a DeletionRequest"))]
 pub struct SignOffSpec {
     /// The request this is about.
     pub subject: Subject,
     /// What the author says. Approve counts once; Reject ends the request; Hold blocks it until withdrawn; Cancel is
-    /// the requester's own.
+    /// the requester's own; `CustomerAgreed` says that whose data it is agreed to have it kept for fewer days.
     pub says: Says,
     /// What the author looked at: `status.subjectDigest` of a deletion, `status.requestDigest` of a change at that moment. Never filled in for you.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +46,10 @@ pub struct SignOffSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096), regex(pattern = WORDS))]
     pub comment: Option<String>,
+    /// Of `CustomerAgreed`: who agreed, and where that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = WORDS))]
+    pub reference: Option<String>,
     /// Who says it. Written by foureyes: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
@@ -82,6 +88,7 @@ pub enum Says {
     Reject,
     Hold,
     Cancel,
+    CustomerAgreed,
 }
 
 impl Says {
@@ -91,6 +98,7 @@ impl Says {
             Self::Reject => "Reject",
             Self::Hold => "Hold",
             Self::Cancel => "Cancel",
+            Self::CustomerAgreed => "CustomerAgreed",
         }
     }
 }

@@ -186,7 +186,7 @@ fn quorum(evidence: &Evidence<'_>, requester: Option<&Author>) -> Quorum {
         || evidence.effective.without_a_person(),
         |author| evidence.effective.asked_by_machine(&author.username),
     );
-    Quorum { by_person: evidence.effective.min_approvals, by_none, with_another_executor: None }
+    Quorum { by_person: evidence.effective.min_approvals, by_none, with_another_executor: None, agreement: false }
 }
 
 /// A Standard change of which every target is an exchange of images that the policy lets this requester make.

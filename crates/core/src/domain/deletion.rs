@@ -9,10 +9,11 @@ use crate::api::{
     Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, DeletionRequestStatus, Mode, Phase, Says, SignOff,
     Target, TargetKind,
 };
+use crate::domain::agreement::awaited;
 use crate::domain::identity::{ActorKind, classify, is_usable};
 use crate::domain::inventory::{ApprovedItems, Claim, Inventory, InventoryError, prove_items};
-use crate::domain::judgement::{Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
-use crate::domain::kept::perishable;
+use crate::domain::judgement::{Agreement, Annotated, Case, Executor, Judgement, Quorum, Rights, judge};
+use crate::domain::kept::{is_excepted, lost, perishable};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::proof::{Kind, NotGoverned, Proof};
 use crate::domain::quiet::hours;
@@ -227,6 +228,13 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .detail(format!("Would be lost: {}", evidence.live.sentence(8)))
             .next("Somebody who may request deletions can ask again with:", ready::request(evidence.target)));
     }
+    if let Some((name_of, why)) = lost(evidence.live).next().filter(|_| !is_excepted(evidence.request)) {
+        let why = format!("nothing can keep {name_of} ({why}), and DeletionRequest {name} makes no exception for that");
+        return Err(refuse(Code::DataNotKept, why).next(
+            "Somebody who may request deletions can ask for that with the line below; two people then sign it off:",
+            ready::request_excepting(evidence.target),
+        ));
+    }
     not_prepared(&status, name, &refuse)?;
     within_clock(status.usable_from.as_ref(), status.valid_until.as_ref(), evidence.effective, now).map_err(|why| {
         let code = if why == NOT_YET { Code::NotYetExecutable } else { Code::RequestEnded };
@@ -395,7 +403,7 @@ fn judged(
         }),
         ring: evidence.ring,
         identities: &evidence.policies.floor().identities,
-        quorum: Quorum::of_deletion(evidence.effective),
+        quorum: Quorum::of_deletion(evidence.effective, evidence.request.spec.retention.as_ref()),
         rights: evidence.rights,
         approval_deadline: deadline,
         as_of,
@@ -424,6 +432,14 @@ fn refuse_unless_signed_off(
     }
     let uid = evidence.request.metadata.uid.as_deref().unwrap_or_default();
     let (granted, required) = (judgement.counted.len(), judgement.required);
+    if judgement.executor != Executor::Nobody && judgement.agreement == Agreement::Missing {
+        let wish = evidence.request.spec.retention.clone().unwrap_or_default();
+        let why = format!("DeletionRequest {name} waits for {}", awaited(&wish, evidence.effective));
+        return Err(refuse(Code::SignOffMissing, why).next(
+            "Whoever knows of the agreement, and may request or approve, can say so with:",
+            ready::agree(name, uid, &approved.digest),
+        ));
+    }
     let why = if judgement.executor == Executor::Nobody {
         format!("DeletionRequest {name} has {granted} of {required} sign-offs")
     } else {

@@ -148,6 +148,8 @@ pub struct Kept {
     pub reclaim: Reclaim,
     /// UID of the claim that it could bring back.
     pub claim: Option<String>,
+    /// It is being deleted, so that it goes with its claim whatever its policy says.
+    pub going: bool,
 }
 
 impl DataItem {
@@ -173,7 +175,11 @@ impl DataItem {
             handle: volume.handle.as_deref().map(str::to_owned),
             size: None,
             volume: None,
-            kept: Some(Kept { reclaim: volume.reclaim, claim: volume.kept_claim.as_deref().map(str::to_owned) }),
+            kept: Some(Kept {
+                reclaim: volume.reclaim,
+                claim: volume.kept_claim.as_deref().map(str::to_owned),
+                going: volume.going,
+            }),
         }
     }
 
@@ -200,7 +206,14 @@ impl DataItem {
             uid: self.uid.clone(),
             handle: self.handle.clone(),
             size: self.size.clone(),
+            not_kept: self.not_kept().map(str::to_owned),
         }
+    }
+
+    /// Why nothing can keep its data, if so.
+    pub fn not_kept(&self) -> Option<&'static str> {
+        let going = self.kept.as_ref().is_some_and(|kept| kept.going);
+        going.then_some("it is being deleted already, and goes with its claim")
     }
 
     fn text(&self) -> String {
@@ -280,10 +293,14 @@ impl Inventory {
         let claims = self.0.iter().filter(|item| item.namespace.is_some()).count();
         let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let volumes = self.0.len() - claims;
-        match (claims, volumes) {
+        let items = match (claims, volumes) {
             (0, 0) => "no data".to_owned(),
             (claims, 0) => plural(claims, "claim"),
             (claims, volumes) => format!("{}, {}", plural(claims, "claim"), plural(volumes, "volume")),
+        };
+        match self.0.iter().filter(|item| item.not_kept().is_some()).count() {
+            0 => items,
+            lost => format!("{items}; nothing can keep {}", plural(lost, "volume")),
         }
     }
 

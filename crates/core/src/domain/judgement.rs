@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{Author, Identities, Says, SeenAnnotation, SignOff, SignOffEntry, Subject};
+use crate::api::{Author, Identities, RetentionWish, Says, SeenAnnotation, SignOff, SignOffEntry, Subject};
 use crate::digest::short;
+use crate::domain::agreement::is_shorter;
 use crate::domain::identity::{ActorKind, Aliases, classify, is_usable, same_person};
 use crate::domain::policy::Effective;
 use crate::domain::statement::{ApprovalRecord, prove_sign_off, stated};
@@ -70,21 +71,28 @@ pub struct Quorum {
     pub by_none: u32,
     /// The number that also suffices then if another person executes.
     pub with_another_executor: Option<u32>,
+    /// Somebody has to say that the customer agreed.
+    pub agreement: bool,
 }
+
+/// What nothing can keep is lost for good: that takes two, whatever the policy says.
+const FOR_AN_EXCEPTION: u32 = 2;
 
 impl Quorum {
     /// For a deletion (design §2, b).
-    pub fn of_deletion(effective: &Effective) -> Self {
+    pub fn of_deletion(effective: &Effective, wish: Option<&RetentionWish>) -> Self {
+        let least = if wish.is_some_and(|wish| wish.exception) { FOR_AN_EXCEPTION } else { 0 };
         Self {
-            by_person: effective.min_approvals,
-            by_none: effective.without_a_person(),
-            with_another_executor: Some(effective.min_approvals),
+            by_person: effective.min_approvals.max(least),
+            by_none: effective.without_a_person().max(least),
+            with_another_executor: Some(effective.min_approvals.max(least)),
+            agreement: wish.is_some_and(|wish| is_shorter(wish, effective)),
         }
     }
 
     /// Nobody's word is needed.
     pub const fn nobody() -> Self {
-        Self { by_person: 0, by_none: 0, with_another_executor: None }
+        Self { by_person: 0, by_none: 0, with_another_executor: None, agreement: false }
     }
 }
 
@@ -128,12 +136,23 @@ pub struct Judgement {
     /// Distinct people whose approval counts, in the order of their approvals.
     pub counted: Vec<Author>,
     pub executor: Executor,
+    /// What is said of the customer.
+    pub agreement: Agreement,
     /// When the approval that sufficed was made, or the request where none is needed.
     pub sufficed_at: Option<Timestamp>,
     pub held_by: Vec<String>,
     pub rejected_by: Option<String>,
     pub cancelled_by: Option<String>,
     pub entries: Vec<SignOffEntry>,
+}
+
+/// Whether the customer agreed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    NotNeeded,
+    Missing,
+    /// Somebody who may has said so.
+    Given,
 }
 
 /// Who may execute.
@@ -149,12 +168,13 @@ pub enum Executor {
 impl Judgement {
     /// Whether somebody may execute.
     pub fn suffices(&self) -> bool {
-        self.executor != Executor::Nobody
+        self.executor != Executor::Nobody && self.agreement != Agreement::Missing
     }
 
     /// Whether this executor may, given that approvals suffice.
     pub fn may_execute(&self, executor: &Author, identities: &Identities) -> bool {
         match self.executor {
+            _ if !self.suffices() => false,
             Executor::Nobody => false,
             Executor::Anybody => true,
             Executor::AnotherPerson => {
@@ -169,9 +189,10 @@ impl Judgement {
 /// The authors whose rights a judgement will want to know.
 pub fn rights_needed(sign_offs: &[SignOff], record: Option<&ApprovalRecord>) -> Vec<(Author, Right)> {
     let statements = sign_offs.iter().filter_map(|sign_off| {
-        let right = needed(sign_off.spec.says)?;
-        Some((sign_off.spec.author.clone()?, right))
+        let author = sign_off.spec.author.as_ref()?;
+        Some(needed(sign_off.spec.says).iter().map(|right| (author.clone(), *right)))
     });
+    let statements = statements.flatten();
     let annotation = record.map(|record| (record.author.clone(), Right::Approve));
     let mut needed: Vec<(Author, Right)> = Vec::new();
     for entry in statements.chain(annotation) {
@@ -182,11 +203,13 @@ pub fn rights_needed(sign_offs: &[SignOff], record: Option<&ApprovalRecord>) -> 
     needed
 }
 
-/// A hold needs no right when it is used: it was checked when it was made, and it can only refuse.
-const fn needed(says: Says) -> Option<Right> {
+/// Any one of them suffices. A hold needs no right when it is used: it was checked when it was made, and it can only
+/// refuse.
+const fn needed(says: Says) -> &'static [Right] {
     match says {
-        Says::Approve | Says::Reject => Some(Right::Approve),
-        Says::Hold | Says::Cancel => None,
+        Says::Approve | Says::Reject => &[Right::Approve],
+        Says::CustomerAgreed => &[Right::Request, Right::Approve],
+        Says::Hold | Says::Cancel => &[],
     }
 }
 
@@ -208,6 +231,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         required,
         counted: Vec::new(),
         executor: if required == 0 { Executor::Anybody } else { Executor::Nobody },
+        agreement: if case.quorum.agreement { Agreement::Missing } else { Agreement::NotNeeded },
         sufficed_at: case.created.filter(|_| required == 0),
         held_by: Vec::new(),
         rejected_by: None,
@@ -319,6 +343,7 @@ fn count(
             judgement.rejected_by = Some(author.username.clone());
         }
         Says::Approve => approve(case, human, judgement, author, at, spoken.digest.as_deref())?,
+        Says::CustomerAgreed => agree(case, judgement, author, at, spoken.digest.as_deref())?,
     }
     Ok(())
 }
@@ -363,6 +388,36 @@ fn approve(
         (false, true) => Executor::AnotherPerson,
         (false, false) => Executor::Nobody,
     };
+    if judgement.suffices() && judgement.sufficed_at.is_none() {
+        judgement.sufficed_at = Some(at);
+    }
+    Ok(())
+}
+
+/// Whoever agreed with the customer need not be a second person: approvals are needed beside it.
+fn agree(
+    case: &Case<'_>,
+    judgement: &mut Judgement,
+    author: &Author,
+    at: Timestamp,
+    digest: Option<&str>,
+) -> Result<(), &'static str> {
+    if judgement.agreement == Agreement::NotNeeded {
+        return Err("its request asks for nothing that a customer has to agree to");
+    }
+    if digest != Some(case.digest) {
+        return Err("it names another content than the current one");
+    }
+    if classify(author, case.identities) != ActorKind::Person {
+        return Err("its author is no person");
+    }
+    if at > case.approval_deadline {
+        return Err("it was made after the approval deadline");
+    }
+    if ![Right::Request, Right::Approve].into_iter().any(|right| case.rights.holds(author, right)) {
+        return Err("its author may neither ask nor approve here");
+    }
+    judgement.agreement = Agreement::Given;
     if judgement.suffices() && judgement.sufficed_at.is_none() {
         judgement.sufficed_at = Some(at);
     }

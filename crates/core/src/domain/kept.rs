@@ -10,7 +10,6 @@ use crate::api::{
     RetentionSource,
 };
 use crate::domain::inventory::{Inventory, Reclaim, Volume};
-use crate::domain::policy::Effective;
 use crate::domain::statement::stated;
 
 /// The field of a volume that decides what becomes of its data.
@@ -56,6 +55,16 @@ pub fn perishable(live: &Inventory) -> impl Iterator<Item = (&str, &str, Reclaim
     })
 }
 
+/// What nothing can keep: the name of each, and why.
+pub fn lost(live: &Inventory) -> impl Iterator<Item = (&str, &'static str)> {
+    live.items().iter().filter_map(|item| Some((item.name.as_str(), item.not_kept()?)))
+}
+
+/// Whether a request asks for what nothing can keep, too.
+pub fn is_excepted(request: &DeletionRequest) -> bool {
+    request.spec.retention.as_ref().is_some_and(|wish| wish.exception)
+}
+
 /// What will be changed, with its value before. Written down before anything is, so that whoever goes on knows it.
 pub fn protected(mut before: Vec<Protection>, live: &Inventory) -> Vec<Protection> {
     for (name, uid, reclaim) in perishable(live) {
@@ -96,40 +105,38 @@ pub fn settled(before: &[Protection], live: Option<&Inventory>) -> (Vec<Protecti
     (back, after)
 }
 
-/// What holds the volumes that outlived a deletion; nothing, if none did.
+/// What holds the volumes that outlived a deletion, for so many days; nothing, if none did.
 pub fn retention(
     request: &DeletionRequest,
     kept: &[Volume],
-    effective: &Effective,
+    retain_days: i32,
     now: Timestamp,
 ) -> Option<BackupRetentionSpec> {
-    let keepers: Vec<Keeper> = kept
-        .iter()
-        .map(|volume| Keeper {
-            kind: "PersistentVolume".to_owned(),
-            namespace: None,
-            name: volume.name.to_string(),
-            uid: volume.uid.to_string(),
-            handle: volume.handle.as_deref().map(str::to_owned),
-        })
-        .collect();
-    if keepers.is_empty() {
-        return None;
-    }
-    let wish = request.spec.retention.clone().unwrap_or_default();
-    let floor = i32::try_from(effective.retain_days).unwrap_or(i32::MAX);
     let source = RetentionSource {
-        request: request.metadata.name.clone()?,
-        uid: request.metadata.uid.clone()?,
+        request: Some(request.metadata.name.clone()?),
+        uid: Some(request.metadata.uid.clone()?),
         target: request.spec.target.clone(),
         deleted_at: stated(now),
     };
-    Some(BackupRetentionSpec {
+    let afterwards = request.spec.retention.as_ref().and_then(|wish| wish.afterwards);
+    let held = BackupRetentionSpec {
         source: Some(source),
-        keepers,
-        retain_days: wish.days.unwrap_or(floor).max(floor),
+        keepers: kept.iter().map(keeper).collect(),
+        retain_days,
         mode: RetentionMode::Governance,
-        afterwards: wish.afterwards.unwrap_or(Afterwards::Keep),
+        afterwards: afterwards.unwrap_or(Afterwards::Keep),
         reason: None,
-    })
+    };
+    (!held.keepers.is_empty()).then_some(held)
+}
+
+/// A volume, for as long as it is exactly this one.
+pub fn keeper(volume: &Volume) -> Keeper {
+    Keeper {
+        kind: "PersistentVolume".to_owned(),
+        namespace: None,
+        name: volume.name.to_string(),
+        uid: volume.uid.to_string(),
+        handle: volume.handle.as_deref().map(str::to_owned),
+    }
 }

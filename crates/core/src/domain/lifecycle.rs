@@ -8,6 +8,7 @@ use crate::api::{
     InventoryStatus, Phase, Protection, Says, SeenAnnotation, SignOff, SignOffEntry, SignOffSummary, TargetKind,
 };
 use crate::digest::DigestError;
+use crate::domain::agreement;
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError, Volume};
 use crate::domain::judgement::{ANNOTATION, Annotated, Case, Judgement, Quorum, Rights, judge, person_asking};
 use crate::domain::kept::{self, Keep, SLOWEST_DELETION, unkept};
@@ -105,7 +106,9 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     let keep = if outcome.keeps { unkept(&covered) } else { Vec::new() };
     // Whoever deleted it, and however: what outlived it is held.
     let deleted = outcome.phase == Phase::Executed || outcome.reason == ConditionReason::TargetGone;
-    let held = || kept::retention(observed.request, observed.outlived, observed.effective, now);
+    let days_before = before.retain_days.filter(|_| observed.target == TargetState::Gone);
+    status.retain_days = Some(agreement::held_for(observed.request, observed.effective, &judgement, days_before));
+    let held = || kept::retention(observed.request, observed.outlived, status.retain_days?, now);
     let retention = deleted.then(held).flatten();
     status.backup_retention = retention.as_ref().and(observed.request.metadata.name.clone());
     let look_again = look_again(&status, &quiet, now);
@@ -219,7 +222,7 @@ fn settle_inventory(observed: &Observed<'_>, status: &mut DeletionRequestStatus)
         }),
         ring: observed.ring,
         identities: &observed.policies.floor().identities,
-        quorum: Quorum::of_deletion(observed.effective),
+        quorum: Quorum::of_deletion(observed.effective, observed.request.spec.retention.as_ref()),
         rights: observed.rights,
         approval_deadline: deadline,
         as_of: None,
@@ -301,9 +304,7 @@ fn phase(
         return Outcome::open(phase, ConditionReason::OnHold, format!("the question of {who} (hold)"));
     }
     if !judgement.suffices() {
-        let missing = judgement.required.saturating_sub(u32::try_from(judgement.counted.len()).unwrap_or(u32::MAX));
-        let people = if missing == 1 { "person" } else { "people" };
-        let waits = format!("sign-off by {missing} {people}");
+        let waits = agreement::waits_for(observed.request, observed.effective, judgement);
         return Outcome::open(Phase::Pending, ConditionReason::WaitingForSignOff, waits);
     }
     prepare(observed, status, judgement, (quiet, covered), now)

@@ -1,5 +1,6 @@
 //! Decisions: pure functions over validated types. Whatever time it is, is passed in.
 
+pub mod agreement;
 pub mod change;
 pub mod change_asked;
 pub mod change_lifecycle;
@@ -8,6 +9,7 @@ pub mod identity;
 pub mod inventory;
 pub mod judgement;
 pub mod kept;
+pub mod kept_always;
 pub mod lifecycle;
 pub mod opening;
 pub mod policy;

@@ -51,6 +51,10 @@ pub(super) fn prepare(
 ) -> Outcome {
     status.quiet = Some(quiet.status.clone());
     status.protections = kept::protected(std::mem::take(&mut status.protections), covered);
+    if let Some((name, why)) = kept::lost(covered).next().filter(|_| !kept::is_excepted(observed.request)) {
+        let waits = format!("a request with retention.exception: nothing can keep {name} ({why})");
+        return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
+    }
     let unkept = unkept(covered).len();
     if !quiet.suffices() {
         let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
@@ -102,6 +106,10 @@ pub(super) fn quiet_condition(quiet: &Quietness) -> (bool, ConditionReason, Stri
 }
 
 pub(super) fn kept_condition(live: &Inventory) -> (bool, ConditionReason, String) {
+    let lost: Vec<&str> = kept::lost(live).take(LISTED).map(|(name, _)| name).collect();
+    if !lost.is_empty() {
+        return (false, ConditionReason::NotKept, format!("nothing can keep {}", lost.join(", ")));
+    }
     let unkept = unkept(live);
     if unkept.is_empty() {
         return (true, ConditionReason::Kept, "every volume is on Retain".to_owned());

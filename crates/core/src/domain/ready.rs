@@ -46,6 +46,34 @@ pub fn request(target: &Target) -> String {
     create(&object)
 }
 
+/// Opens a request for what nothing can keep, too.
+pub fn request_excepting(target: &Target) -> String {
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "DeletionRequest",
+        "metadata": {"generateName": request_prefix(target)},
+        "spec": {"target": target, "reason": "requested after a refused deletion", "retention": {"exception": true}},
+    });
+    create(&object)
+}
+
+/// Says that a customer agreed; the shell asks who did.
+pub fn agree(request: &str, uid: &str, subject_digest: &str) -> String {
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "SignOff",
+        "metadata": {"generateName": format!("{}-", truncated(request))},
+        "spec": {
+            "subject": {"kind": "DeletionRequest", "name": request, "uid": uid},
+            "says": "CustomerAgreed",
+            "digest": subject_digest,
+            "reference": "$AGREED",
+        },
+    });
+    let line = create(&object).replace("$AGREED", r#"'"$AGREED"'"#);
+    format!("printf 'Who agreed, and where is that recorded? '; read -r AGREED; {line}")
+}
+
 /// Signs a request off.
 pub fn sign_off(request: &str, uid: &str, subject_digest: &str) -> String {
     let object = json!({

@@ -204,7 +204,7 @@ fn said<R: Request>(
     let own = requester.is_some_and(|requester| same_person(requester, speaker.author));
     let held = match sign_off.spec.says {
         Says::Approve | Says::Reject => speaker.may_approve,
-        Says::Hold => speaker.may_approve || speaker.may_request,
+        Says::Hold | Says::CustomerAgreed => speaker.may_approve || speaker.may_request,
         Says::Cancel => true,
     };
     if sign_off.spec.says == Says::Cancel && !own {
@@ -214,9 +214,10 @@ fn said<R: Request>(
         )
         .next("See whose request it is with:", request.show()));
     }
-    if sign_off.spec.says == Says::Approve {
+    let names_its_content = matches!(sign_off.spec.says, Says::Approve | Says::CustomerAgreed);
+    if names_its_content {
         person(speaker.author, identities, what)?;
-        if own {
+        if own && sign_off.spec.says == Says::Approve {
             return Err(Refusal::new(
                 Code::SelfApproval,
                 format!("{what} was not written: {} asked for it and can't sign it off too", speaker.author.username),
@@ -229,13 +230,14 @@ fn said<R: Request>(
         return Err(right_missing(why, namespace, "foureyes-approver", speaker.author));
     }
     let current = request.current_digest();
-    if sign_off.spec.says == Says::Approve && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
+    if names_its_content && (current.is_none() || sign_off.spec.digest.as_deref() != current) {
         let refusal = Refusal::new(
             Code::DigestStale,
             format!("{what} was not written: its digest is not that of the current content; look again"),
         );
-        return Err(match current {
+        return Err(match current.filter(|_| sign_off.spec.says == Says::Approve) {
             Some(digest) => refusal.next("When you have looked, sign off with:", request.sign_off(digest)),
+            None if current.is_some() => refusal.next("See what it is now with:", request.show()),
             None => refusal.next("Its content is not known yet; see it with:", request.show()),
         });
     }
@@ -291,7 +293,8 @@ pub fn sign_off_deleted<R: Request>(
     if ended_by_it {
         return Err(refuse(Code::RequestEnded, "the request has ended by it, and it stays as the reason why"));
     }
-    if sign_off.spec.says == Says::Approve && matches!(stage, Stage::Ended { used: true, .. }) {
+    let allows = matches!(sign_off.spec.says, Says::Approve | Says::CustomerAgreed);
+    if allows && matches!(stage, Stage::Ended { used: true, .. }) {
         return Err(refuse(Code::RequestEnded, "what it allowed was done, and it stays as the evidence"));
     }
     Ok(Proof(Kind::Own))

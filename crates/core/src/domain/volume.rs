@@ -22,6 +22,8 @@ pub struct Volume {
     pub reclaim: Reclaim,
     /// UID of the claim that it could bring back.
     pub kept_claim: Option<Box<str>>,
+    /// It is being deleted, and goes once nothing is bound to it, whatever its policy says.
+    pub going: bool,
 }
 
 /// What becomes of a volume's data when its claim goes.
@@ -78,6 +80,7 @@ impl Volume {
                 let kept: KeptClaim = serde_json::from_str(annotations.get(KEPT_CLAIM)?).ok()?;
                 Some(kept.metadata.uid)
             }),
+            going: volume.metadata.deletion_timestamp.is_some(),
         }
     }
 }

@@ -11,6 +11,8 @@ mod clocks;
 mod creations;
 mod index;
 mod keeping;
+mod kept;
+mod kept_always;
 mod lifecycle;
 mod loosening;
 mod merging;

@@ -32,10 +32,12 @@ pub fn spec() -> impl Strategy<Value = Value> {
     let clock = proptest::option::of(1..1000_u32);
     let pin = proptest::option::of(select(vec!["Images", "Template"]));
     let revisions = proptest::option::of(0..6_u32);
-    let counts = (min, machines, revisions, clock.clone(), proptest::option::of(1..100_u32));
+    let days = proptest::option::of(1..100_u32);
+    let kept = (days.clone(), days, proptest::option::of(select(vec!["OnApproval", "Always"])));
+    let counts = (min, machines, revisions, clock.clone(), kept);
     (selector, modes, counts, pin, clock.clone(), clock).prop_map(|(selector, modes, counts, pin, approval, usage)| {
         let hours = |hours: Option<u32>| hours.map(|hours| format!("{hours}h"));
-        let (min, machines, revisions, quiet, days) = counts;
+        let (min, machines, revisions, quiet, (days, fewest, kept)) = counts;
         let machines: Option<Vec<Value>> =
             machines.map(|all| all.into_iter().map(|(name, n)| submitter(name, n)).collect());
         without_nulls(json!({
@@ -45,7 +47,7 @@ pub fn spec() -> impl Strategy<Value = Value> {
             "pin": pin,
             "rollback": {"revisions": revisions},
             "expiry": {"approval": hours(approval), "use": hours(usage)},
-            "deletion": {"quietPeriod": hours(quiet), "retainDays": days},
+            "deletion": {"quietPeriod": hours(quiet), "retainDays": days, "minRetainDays": fewest, "keepVolumes": kept},
         }))
     })
 }
@@ -105,6 +107,8 @@ pub fn as_strict(one: &Effective, than: &Effective) -> bool {
         && one.use_clock <= than.use_clock
         && one.quiet_period >= than.quiet_period
         && one.retain_days >= than.retain_days
+        && one.fewest_days() >= than.fewest_days()
+        && one.keep_volumes >= than.keep_volumes
 }
 
 fn same(one: &Effective, other: &Effective) -> bool {

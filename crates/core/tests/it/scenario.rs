@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use foureyes_core::api::{Author, DeletionRequestStatus, Phase, Says, SeenAnnotation};
+use foureyes_core::api::{Author, DeletionRequestStatus, Phase, RetentionWish, Says, SeenAnnotation};
 use foureyes_core::digest::short;
 use foureyes_core::domain::inventory::Inventory;
 use foureyes_core::domain::lifecycle::TargetState;
@@ -204,7 +204,13 @@ fn numbers(claims: &BTreeSet<u8>) -> Inventory {
 impl Scenario {
     /// The objects as the API server would have them.
     pub fn scene(&self) -> Scene {
-        let mut scene = Scene::of_namespace(self.requester.map(Actor::author).as_ref());
+        self.scene_wishing(None)
+    }
+
+    /// The same for a request that says how its data is kept.
+    pub fn scene_wishing(&self, wish: Option<RetentionWish>) -> Scene {
+        let requester = self.requester.map(Actor::author);
+        let mut scene = Scene::of_namespace(requester.as_ref()).wishing(wish, requester.as_ref());
         scene.policies = policies_with_min(self.min);
         scene.live = numbers(&self.approved);
         // The controller's own description of the content, then everything a controller might have written.
@@ -316,7 +322,7 @@ fn agreed(scenario: &Scenario, since: Option<i64>) -> bool {
             Says::Cancel if Some(by) == scenario.requester || by.human().is_some() && by.human() == requester => {
                 return false;
             }
-            Says::Reject | Says::Cancel => {}
+            Says::Reject | Says::Cancel | Says::CustomerAgreed => {}
             Says::Approve => {
                 let counts = by.is_person()
                     && by.human() != requester

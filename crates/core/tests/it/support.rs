@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use foureyes_core::api::{
-    Author, DeletionRequest, DeletionRequestSpec, Identities, IdentityMatcher, Requester, SafetyPolicy, Says, SignOff,
-    SignOffSpec, Subject, Target, TargetKind,
+    Author, DeletionRequest, DeletionRequestSpec, Identities, IdentityMatcher, Requester, RetentionWish, SafetyPolicy,
+    Says, SignOff, SignOffSpec, Subject, Target, TargetKind,
 };
 use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory, Reclaim, Volume};
@@ -120,6 +120,7 @@ pub fn volume(n: u128) -> Volume {
         name: format!("pv-{n}").into(),
         uid: uid(0x0b01_0000 + n).into(),
         handle: Some(format!("csi.example.org/vol-{n}").into()),
+        going: false,
     }
 }
 
@@ -151,13 +152,18 @@ pub fn namespace_target() -> Target {
 
 /// A request created at second 0, sealed if somebody asked.
 pub fn request(name: &str, target: Target, requester: Option<&Author>) -> DeletionRequest {
-    let mut spec = DeletionRequestSpec {
-        target,
-        reason: "moved elsewhere".to_owned(),
-        ticket: None,
-        retention: None,
-        requester: None,
-    };
+    wishing(name, target, None, requester)
+}
+
+/// The same with a wish how its data is kept.
+fn wishing(
+    name: &str,
+    target: Target,
+    retention: Option<RetentionWish>,
+    requester: Option<&Author>,
+) -> DeletionRequest {
+    let reason = "moved elsewhere".to_owned();
+    let mut spec = DeletionRequestSpec { target, reason, ticket: None, retention, requester: None };
     if let Some(author) = requester {
         let seal = seal_requester(key(), CLUSTER, name, &spec, author, &time(0)).unwrap();
         spec.requester = Some(Requester { author: author.clone(), at: time(0), seal: Some(seal) });
@@ -196,6 +202,7 @@ pub fn sign_off(
         digest: digest.map(str::to_owned),
         verified: Some("looked at the dashboards".to_owned()),
         comment: None,
+        reference: None,
         author: Some(author.clone()),
         at: Some(time(second)),
         seal: None,
@@ -245,6 +252,11 @@ impl Scene {
     /// The deletion of one claim with its volume.
     pub fn of_claim(requester: Option<&Author>) -> Self {
         Self::new(request("del-1", claim_target(), requester), inventory([1]))
+    }
+
+    /// The same asked for with a wish how its data is kept.
+    pub fn wishing(self, wish: Option<RetentionWish>, requester: Option<&Author>) -> Self {
+        Self { request: wishing("del-1", self.target.clone(), wish, requester), ..self }
     }
 
     /// The deletion of a namespace with three claims.
@@ -387,7 +399,10 @@ impl Scene {
             }),
             ring: ring(),
             identities: &self.policies.floor().identities,
-            quorum: foureyes_core::domain::judgement::Quorum::of_deletion(&effective),
+            quorum: foureyes_core::domain::judgement::Quorum::of_deletion(
+                &effective,
+                self.request.spec.retention.as_ref(),
+            ),
             rights: &self.rights(),
             approval_deadline: deadline,
             as_of: None,

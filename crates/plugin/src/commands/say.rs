@@ -137,6 +137,7 @@ pub async fn signed(cluster: &Cluster, format: Format, request: &Request, words:
         Says::Reject => "rejected",
         Says::Hold => "on hold",
         Says::Cancel => "cancelled",
+        Says::CustomerAgreed => "the customer agreed",
     };
     let name = format!("signoff.foureyes.dev/{}", written.metadata.name.as_deref().unwrap_or_default());
     output::print_object(format, &written, &name, &format!("created: {} {done}", request.label()))?;
@@ -153,6 +154,7 @@ fn sign_off(request: &Request, words: Words) -> Result<SignOff> {
         digest: words.digest,
         verified: words.verified,
         comment: words.comment,
+        reference: None,
         author: None,
         at: None,
         seal: None,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use crate::api::{
-    Approvals, DelegatedAction, Delegation, Environment, Identities, IdentityMatcher, MachineSubmitter, Mode, Pin,
-    RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, StandardChange,
+    Approvals, DelegatedAction, Delegation, Environment, Identities, IdentityMatcher, KeepVolumes, MachineSubmitter,
+    Mode, Pin, RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, StandardChange,
 };
 use crate::domain::policy::DEFAULT;
 use crate::domain::rollout::free::controls_sidecars;
@@ -36,8 +36,8 @@ pub enum PolicyError {
     SidecarControl(String),
     #[error("spec.rollback.revisions: {0} is not between 0 and 20")]
     Revisions(i32),
-    #[error("spec.deletion.retainDays: {0} is not between 1 and 36500")]
-    RetainDays(i32),
+    #[error("{0}: {1} is not between 1 and 36500")]
+    Days(&'static str, i32),
     #[error("spec.rolloutResources: where the pod template of {0} is, is known already")]
     KnownResource(String),
     #[error("spec.rolloutResources: {0:?} is not a path below .spec, such as .spec.template")]
@@ -65,6 +65,8 @@ pub struct CompiledPolicy {
     pub use_clock: Option<SignedDuration>,
     pub quiet_period: Option<SignedDuration>,
     pub retain_days: Option<u32>,
+    pub min_retain_days: Option<u32>,
+    pub keep_volumes: Option<KeepVolumes>,
     /// Only on `default`.
     pub floor: Option<Box<Floor>>,
 }
@@ -162,7 +164,9 @@ pub fn compile(policy: &SafetyPolicy) -> Result<CompiledPolicy, PolicyError> {
         approval_clock: duration("spec.expiry.approval", expiry.approval.as_deref())?,
         use_clock: duration("spec.expiry.use", expiry.usage.as_deref())?,
         quiet_period: quiet_period(deletion.quiet_period.as_deref())?,
-        retain_days: deletion.retain_days.map(retain_days).transpose()?,
+        retain_days: days("spec.deletion.retainDays", deletion.retain_days)?,
+        min_retain_days: days("spec.deletion.minRetainDays", deletion.min_retain_days)?,
+        keep_volumes: deletion.keep_volumes,
         floor: is_default.then(|| floor(spec).map(Box::new)).transpose()?,
     })
 }
@@ -203,8 +207,10 @@ fn revisions(revisions: i32) -> Result<u32, PolicyError> {
     u32::try_from(revisions).ok().filter(|revisions| *revisions <= 20).ok_or(PolicyError::Revisions(revisions))
 }
 
-fn retain_days(days: i32) -> Result<u32, PolicyError> {
-    u32::try_from(days).ok().filter(|days| (1..=36_500).contains(days)).ok_or(PolicyError::RetainDays(days))
+fn days(field: &'static str, days: Option<i32>) -> Result<Option<u32>, PolicyError> {
+    let Some(days) = days else { return Ok(None) };
+    let fits = u32::try_from(days).ok().filter(|days| (1..=36_500).contains(days));
+    fits.map(Some).ok_or(PolicyError::Days(field, days))
 }
 
 /// Unlike the clocks it may be nothing: then it suffices that nothing runs.

@@ -77,6 +77,8 @@ fn effective_loosened(old: &Effective, new: &Effective) -> Option<String> {
         ("expiry.use would be longer", new.use_clock > old.use_clock),
         ("deletion.quietPeriod would be shorter", new.quiet_period < old.quiet_period),
         ("deletion.retainDays would be fewer", new.retain_days < old.retain_days),
+        ("deletion.minRetainDays would be fewer", new.fewest_days() < old.fewest_days()),
+        ("deletion.keepVolumes would be looser", new.keep_volumes < old.keep_volumes),
     ];
     looser.iter().find(|(_, looser)| *looser).map(|(what, _)| (*what).to_owned())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::compile::{CompiledPolicy, Floor};
-use crate::api::{ENVIRONMENT_LABEL, Environment, Mode, NON_PRODUCTION, Pin, PolicyRef};
+use crate::api::{ENVIRONMENT_LABEL, Environment, KeepVolumes, Mode, NON_PRODUCTION, Pin, PolicyRef};
 use crate::domain::selector::Selector;
 
 /// Built-in values for what `default` leaves unset (design §3).
@@ -62,6 +62,9 @@ pub struct Effective {
     pub quiet_period: SignedDuration,
     /// For how many days after its deletion data is kept.
     pub retain_days: u32,
+    /// The fewest days that a request may ask for instead, as far as `default` lets it ask for fewer at all.
+    pub min_retain_days: Option<u32>,
+    pub keep_volumes: KeepVolumes,
     pub policies: Vec<PolicyRef>,
 }
 
@@ -69,6 +72,11 @@ impl Effective {
     /// The strictest of its modes.
     pub fn strictest(&self) -> Mode {
         self.deletions.max(self.rollouts).max(self.creations).max(self.removals)
+    }
+
+    /// No deletion's data is kept for fewer days, whatever its customer agreed to.
+    pub fn fewest_days(&self) -> u32 {
+        self.min_retain_days.map_or(self.retain_days, |days| days.min(self.retain_days))
     }
 
     /// Approvals needed when no person asked.
@@ -100,6 +108,8 @@ impl Effective {
         self.use_clock = self.use_clock.min(other.use_clock);
         self.quiet_period = self.quiet_period.max(other.quiet_period);
         self.retain_days = self.retain_days.max(other.retain_days);
+        self.min_retain_days = self.min_retain_days.zip(other.min_retain_days).map(|(one, other)| one.max(other));
+        self.keep_volumes = self.keep_volumes.max(other.keep_volumes);
         self.policies.extend(other.policies.iter().filter(|policy| !one.policies.contains(policy)).cloned());
         self
     }
@@ -149,6 +159,18 @@ impl PolicySet {
         rule.is_none_or(|(_, environment)| *environment == Environment::Production)
     }
 
+    /// Whether volumes are kept from their first binding on in any namespace that there is or might come.
+    pub fn keeps_always_somewhere(&self) -> bool {
+        self.compiled.iter().any(|policy| policy.keep_volumes == Some(KeepVolumes::Always))
+    }
+
+    /// The longest that any policy has data kept, for what lay in a namespace that is gone.
+    pub fn longest_days(&self) -> u32 {
+        let floor = self.compiled.iter().find(|policy| policy.floor.is_some());
+        let floor = floor.and_then(|policy| policy.retain_days).unwrap_or(BUILT_IN_RETAIN_DAYS);
+        self.compiled.iter().filter_map(|policy| policy.retain_days).fold(floor, u32::max)
+    }
+
     /// This set without what can't be read: by whom that is repaired.
     #[must_use]
     pub fn readable(&self) -> Self {
@@ -175,6 +197,8 @@ impl PolicySet {
             use_clock: floor.and_then(|policy| policy.use_clock).unwrap_or(BUILT_IN_USE_CLOCK),
             quiet_period: floor.and_then(|policy| policy.quiet_period).unwrap_or(BUILT_IN_QUIET_PERIOD),
             retain_days: floor.and_then(|policy| policy.retain_days).unwrap_or(BUILT_IN_RETAIN_DAYS),
+            min_retain_days: floor.and_then(|policy| policy.min_retain_days),
+            keep_volumes: floor.and_then(|policy| policy.keep_volumes).unwrap_or_default(),
             policies: floor.map(reference).into_iter().collect(),
         };
         for policy in self.compiled.iter().filter(|policy| policy.floor.is_none() && policy.selector.matches(labels)) {
@@ -196,6 +220,9 @@ fn tighten(effective: &mut Effective, policy: &CompiledPolicy) {
     effective.use_clock = lower(effective.use_clock, policy.use_clock);
     effective.quiet_period = higher(effective.quiet_period, policy.quiet_period);
     effective.retain_days = higher(effective.retain_days, policy.retain_days);
+    // Where the floor allows nothing shorter, nobody else allows it.
+    effective.min_retain_days = effective.min_retain_days.map(|days| higher(days, policy.min_retain_days));
+    effective.keep_volumes = higher(effective.keep_volumes, policy.keep_volumes);
     // Only what the floor has lowered can be raised again: whoever it does not name needs no fewer already.
     for (username, needed) in &mut effective.machine_submitters {
         *needed = higher(*needed, policy.machine_submitters.get(username).copied());
