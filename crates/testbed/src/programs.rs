@@ -11,6 +11,8 @@ use crate::go_build::{self, cache, go};
 const GO_MOD: &str = include_str!("../controlplane/go.mod");
 const GO_SUM: &str = include_str!("../controlplane/go.sum");
 const KWOK: &str = "sigs.k8s.io/kwok";
+/// Calls a volume bound that is only reserved, and fights with the volume controller, which binds it when its claim comes.
+const BINDS: &str = "pv-bind.yaml";
 
 /// Program, package, and what a cold build costs in seconds on two cores.
 const PROGRAMS: [(&str, &str, u32); 6] = [
@@ -67,7 +69,9 @@ impl Programs {
 
     /// kwok's own Stage files: how its nodes, pods and volumes behave.
     pub fn stages(&self) -> Result<Vec<PathBuf>> {
-        files(&self.built.join("stages"))
+        let mut stages = files(&self.built.join("stages"))?;
+        stages.retain(|stage| !stage.ends_with(BINDS));
+        Ok(stages)
     }
 
     /// The roles that kwok ships for itself.
