@@ -1,5 +1,6 @@
 //! Everything that a decision about one request rests on, read live.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +30,7 @@ pub struct Facts {
     effective: Effective,
     rights: Rights,
     target: TargetState,
+    labels: BTreeMap<String, String>,
     inventory: Inventory,
     usage: Usage,
     outlived: Vec<Volume>,
@@ -46,6 +48,7 @@ impl Facts {
             effective: &self.effective,
             rights: &self.rights,
             target: self.target,
+            labels: &self.labels,
             live: &self.inventory,
             usage: &self.usage,
             outlived: &self.outlived,
@@ -96,6 +99,7 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         effective,
         rights,
         target,
+        labels,
         inventory,
         usage,
         outlived,

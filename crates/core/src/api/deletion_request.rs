@@ -1,5 +1,7 @@
 //! `DeletionRequest`: somebody wants a claim or a namespace deleted.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -217,6 +219,9 @@ pub struct DeletionRequestStatus {
     pub sign_off_command: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory: Option<InventoryStatus>,
+    /// Labels of a namespace that is to go, as many as fit (64): with them it is created again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespace_labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_offs: Option<SignOffSummary>,
     /// The newest approval by annotation that was seen. Older ones, and this one once it was withdrawn, count no more,

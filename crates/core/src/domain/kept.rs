@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
     Afterwards, BackupRetentionSpec, DeletionRequest, Keeper, ProtectedObject, Protection, RetentionMode,
-    RetentionSource,
+    RetentionSource, Target, TargetKind,
 };
 use crate::domain::inventory::{Inventory, Reclaim, Volume};
 use crate::domain::statement::stated;
@@ -17,6 +17,8 @@ pub const RECLAIM_POLICY: &str = "spec.persistentVolumeReclaimPolicy";
 /// A deletion that was let pass before a request ended has happened after this time, or never will: the webhook's own
 /// time, the API server's time for one request, and as much again (fact 15).
 pub const SLOWEST_DELETION: SignedDuration = SignedDuration::from_secs(150);
+/// Labels of a namespace that are written down, each of at most 380 bytes.
+const LABELS: usize = 64;
 
 /// A volume that has to be put on Retain, or that has to carry its claim as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,12 @@ pub fn settled(before: &[Protection], live: Option<&Inventory>) -> (Vec<Protecti
     });
     let after = after.collect();
     (back, after)
+}
+
+/// The labels with which a namespace that goes is created again: what scopes protection is among them.
+pub fn labels(target: &Target, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let of_it = labels.iter().filter(|_| target.kind == TargetKind::Namespace);
+    of_it.take(LABELS).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// What holds the volumes that outlived a deletion, for so many days; nothing, if none did.

@@ -1,5 +1,7 @@
 //! Where a DeletionRequest stands, from what was observed: the controller's decision, pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -49,6 +51,8 @@ pub struct Observed<'a> {
     pub effective: &'a Effective,
     pub rights: &'a Rights,
     pub target: TargetState,
+    /// Labels of the namespace in which rights are judged.
+    pub labels: &'a BTreeMap<String, String>,
     /// What would be lost now; empty when the target is gone.
     pub live: &'a Inventory,
     /// Who uses it.
@@ -164,6 +168,9 @@ fn describe(observed: &Observed<'_>, status: &mut DeletionRequestStatus) -> Resu
     let deadline = status.approval_deadline.as_ref().map_or(deadline, |before| before.0.min(deadline));
     status.approval_deadline = Some(Time(deadline));
     status.policies.clone_from(&observed.effective.policies);
+    if observed.target == TargetState::Live {
+        status.namespace_labels = kept::labels(&request.spec.target, observed.labels);
+    }
     Ok(())
 }
 

@@ -264,3 +264,22 @@ fn what_went_without_its_request_is_held_too() {
     assert!(plan.retention.is_some());
     assert!(Scene::of_claim(None).decided(TargetState::Gone, 5).retention.is_none(), "nothing outlived it");
 }
+
+/// It is created again with them.
+#[test]
+fn the_labels_of_a_namespace_are_those_it_had_when_it_went() {
+    let labels = |team: &str| [("team".to_owned(), team.to_owned())].into();
+    let mut scene = Scene::of_namespace(Some(&named("alice")));
+    scene.labels = labels("web");
+    scene.reconciled(TargetState::Live, 1);
+    scene.approves(&named("bob"), 10);
+    scene.labels = labels("shop");
+    assert_eq!(scene.reconciled(TargetState::Live, 20).status.namespace_labels, labels("shop"));
+    scene.labels = labels("somebody else");
+    scene.reconciled(TargetState::Going(at(30)), 31);
+    assert_eq!(scene.reconciled(TargetState::Gone, 40).status.namespace_labels, labels("shop"));
+    // A claim has labels of its own, which its volume carries.
+    let mut scene = Scene::of_claim(Some(&named("alice")));
+    scene.labels = labels("web");
+    assert!(scene.reconciled(TargetState::Live, 1).status.namespace_labels.is_empty());
+}

@@ -246,6 +246,8 @@ pub struct Scene {
     /// Volumes that are there although the target is gone.
     pub outlived: Vec<Volume>,
     pub asked_elsewhere: bool,
+    /// Of the namespace.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Scene {
@@ -278,6 +280,7 @@ impl Scene {
             usage: Usage { never_used: true, idle: Some(SignedDuration::ZERO), ..Usage::default() },
             outlived: Vec::new(),
             asked_elsewhere: false,
+            labels: BTreeMap::new(),
         }
     }
 
@@ -337,6 +340,7 @@ impl Scene {
             effective: &self.effective(),
             rights: &self.rights(),
             target,
+            labels: &self.labels,
             live: &live,
             usage: &self.usage,
             outlived: &self.outlived,
