@@ -31,4 +31,5 @@ mod sign_offs;
 mod spellings;
 mod support;
 mod undisturbed;
+mod undo;
 mod webhooks;

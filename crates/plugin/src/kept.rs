@@ -3,14 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use foureyes_core::api::{APPROVED_BY, KEPT_CLAIM, is_name};
+use foureyes_core::api::{KEPT_CLAIM, is_name};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
-    VolumeResourceRequirements,
-};
-use kube::core::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use k8s_openapi::api::core::v1::PersistentVolume;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{Error, Result};
@@ -18,11 +14,6 @@ use crate::output::plain;
 
 /// The reclaim policy under which a volume outlives its claim.
 pub const RETAIN: &str = "Retain";
-/// What the binder and the provisioner note on a claim: true of the binding that is over.
-const OF_THE_BINDING: [&str; 3] = ["pv.kubernetes.io/", "volume.beta.kubernetes.io/", "volume.kubernetes.io/"];
-/// How a class was named before claims and volumes had a field for it; it still goes before the field.
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-
 /// Which claim, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
@@ -44,7 +35,7 @@ pub enum Standing {
     Released(String),
     /// Reserved for a claim of that name which is yet to come.
     Reserved,
-    /// Bound to the claim with this UID, as far as the binder knows.
+    /// Bound to the claim with this UID, or about to be, as far as the binder knows.
     Bound(String),
 }
 
@@ -61,16 +52,9 @@ pub struct Kept {
     pub is_retained: bool,
     /// It is being deleted itself.
     pub is_going: bool,
-    volume: PersistentVolume,
-}
-
-/// From where it is known what the claim was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// It was written down before the deletion.
-    Recorded,
-    /// Only the volume tells; why nothing else does.
-    Volume(&'static str),
+    /// Why its data may be in use, or about to be destroyed, behind another volume.
+    pub elsewhere: Option<String>,
+    pub(crate) volume: PersistentVolume,
 }
 
 impl Kept {
@@ -84,11 +68,11 @@ impl Kept {
             return None;
         }
         let status = volume.status.as_ref();
-        let is_bound = status.and_then(|status| status.phase.as_deref()) == Some("Bound");
+        let phase = status.and_then(|status| status.phase.as_deref());
         let standing = match claim.uid.clone().filter(|uid| !uid.is_empty()) {
             None => Standing::Reserved,
-            Some(uid) if is_bound => Standing::Bound(uid),
-            Some(uid) => Standing::Released(uid),
+            Some(uid) if matches!(phase, Some("Released" | "Failed")) => Standing::Released(uid),
+            Some(uid) => Standing::Bound(uid),
         };
         let since = status.and_then(|status| status.last_phase_transition_time.as_ref());
         let since = since.or(volume.metadata.creation_timestamp.as_ref()).map(|time| time.0);
@@ -100,16 +84,13 @@ impl Kept {
             since,
             is_retained: spec.persistent_volume_reclaim_policy.as_deref() == Some(RETAIN),
             is_going: volume.metadata.deletion_timestamp.is_some(),
+            elsewhere: None,
             volume,
         })
     }
 
-    /// Whether foureyes wrote down what its claim was.
-    pub fn is_recorded(&self) -> bool {
-        self.recorded().is_some()
-    }
-
-    fn recorded(&self) -> Option<&String> {
+    /// What foureyes wrote down of its claim.
+    pub(crate) fn recorded(&self) -> Option<&String> {
         self.volume.metadata.annotations.as_ref()?.get(KEPT_CLAIM)
     }
 
@@ -118,73 +99,28 @@ impl Kept {
         self.is_retained && !self.is_going
     }
 
+    /// It is some claim's now.
+    pub fn is_bound(&self) -> bool {
+        matches!(self.standing, Standing::Bound(_))
+    }
+
     /// Somebody has begun to bring it back, or is done.
-    fn is_under_way(&self) -> bool {
-        match self.standing {
+    pub fn is_under_way(&self) -> bool {
+        match &self.standing {
             Standing::Reserved => true,
-            Standing::Bound(_) => self.is_recorded(),
+            // Whose claim is still the one that was written down has only been signed off.
+            Standing::Bound(uid) => self.recorded_uid().is_some_and(|recorded| recorded != *uid),
             Standing::Released(_) => false,
         }
     }
 
-    /// The claim as it is created again, bound to this very volume.
-    pub fn claim(&self) -> Result<(PersistentVolumeClaim, Origin)> {
-        let (was, origin) = self.was()?;
-        let volume = self.volume.spec.clone().unwrap_or_default();
-        let spec = was.spec;
-        // Class and attributes have to be the volume's own, or it is not bound to it. An empty class is one, too: without
-        // it, the cluster's default would be filled in.
-        let spec = PersistentVolumeClaimSpec {
-            access_modes: spec.access_modes,
-            resources: spec.resources,
-            storage_class_name: Some(self.class(&volume)),
-            volume_attributes_class_name: volume.volume_attributes_class_name,
-            volume_mode: spec.volume_mode,
-            volume_name: Some(self.name.clone()),
-            // What it was filled from is in it, and nothing has to be selected any more.
-            ..PersistentVolumeClaimSpec::default()
-        };
-        let metadata = ObjectMeta {
-            namespace: Some(self.place.namespace.clone()),
-            name: Some(self.place.name.clone()),
-            labels: was.metadata.labels,
-            annotations: was.metadata.annotations.map(lasting),
-            ..ObjectMeta::default()
-        };
-        Ok((PersistentVolumeClaim { metadata, spec: Some(spec), status: None }, origin))
-    }
-
-    fn class(&self, volume: &PersistentVolumeSpec) -> String {
-        let annotation = self.volume.metadata.annotations.as_ref().and_then(|all| all.get(CLASS_ANNOTATION));
-        annotation.or(volume.storage_class_name.as_ref()).cloned().unwrap_or_default()
-    }
-
-    fn was(&self) -> Result<(Was, Origin)> {
-        let Some(recorded) = self.recorded() else {
-            return Ok((Was::of(&self.volume), Origin::Volume("nobody has written them down")));
-        };
-        let Ok(was) = serde_json::from_str::<Was>(recorded) else {
-            return Ok((Was::of(&self.volume), Origin::Volume("what was written down can't be read")));
-        };
-        let named = (was.metadata.namespace.as_deref(), was.metadata.name.as_deref());
-        if named != (Some(&self.place.namespace), Some(&self.place.name)) {
-            let (namespace, name) = (named.0.unwrap_or_default(), named.1.unwrap_or_default());
-            return Err(Error::Refused(plain(&format!(
-                "volume {} was kept for pvc/{namespace}/{name}, and is for {} now: nothing was changed; see `kubectl get pv {} -o yaml`",
-                self.name,
-                self.place.text(),
-                self.name
-            ))));
-        }
-        Ok((was, Origin::Recorded))
-    }
-
-    /// What reserves the volume for the claim of that name: only if it is still this volume, kept, and for the claim that
-    /// is gone. The reference is never empty, so that no claim elsewhere can take it (fact 16).
+    /// What reserves the volume for the claim of that name: only if it is still this volume as it was read, kept, and for
+    /// the claim that is gone. The reference is never empty, so that no claim elsewhere can take it (fact 16).
     pub fn reservation(&self) -> Option<serde_json::Value> {
         let Standing::Released(gone) = &self.standing else { return None };
         Some(json!([
             {"op": "test", "path": "/metadata/uid", "value": self.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": self.volume.metadata.resource_version},
             {"op": "test", "path": "/spec/persistentVolumeReclaimPolicy", "value": RETAIN},
             {"op": "test", "path": "/spec/claimRef/uid", "value": gone},
             {"op": "replace", "path": "/spec/claimRef", "value": {
@@ -204,35 +140,6 @@ impl Kept {
     }
 }
 
-/// A claim as it was.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-struct Was {
-    metadata: ObjectMeta,
-    spec: PersistentVolumeClaimSpec,
-}
-
-impl Was {
-    /// As much of it as the volume tells.
-    fn of(volume: &PersistentVolume) -> Self {
-        let spec = volume.spec.clone().unwrap_or_default();
-        let requests = spec.capacity.filter(|capacity| !capacity.is_empty());
-        let spec = PersistentVolumeClaimSpec {
-            access_modes: spec.access_modes,
-            resources: Some(VolumeResourceRequirements { requests, ..VolumeResourceRequirements::default() }),
-            volume_mode: spec.volume_mode,
-            ..PersistentVolumeClaimSpec::default()
-        };
-        Self { metadata: ObjectMeta::default(), spec }
-    }
-}
-
-/// Annotations without those of the binding that is over, and without an approval of the deletion that is done.
-fn lasting(annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let is_over =
-        |key: &str| key.starts_with(APPROVED_BY) || OF_THE_BINDING.iter().any(|prefix| key.starts_with(prefix));
-    annotations.into_iter().filter(|(key, _)| !is_over(key)).collect()
-}
-
 /// The volume of one claim that comes back: the one that somebody names, the one that is under way, or the only one.
 pub fn chosen(place: &Place, volumes: Vec<Kept>, named: Option<&str>) -> Result<Kept> {
     let mut of_it: Vec<Kept> = volumes.into_iter().filter(|kept| kept.place == *place).collect();
@@ -248,7 +155,7 @@ pub fn chosen(place: &Place, volumes: Vec<Kept>, named: Option<&str>) -> Result<
     if released > 1 {
         return Err(several(place, &of_it));
     }
-    of_it.sort_by_key(|kept| matches!(kept.standing, Standing::Bound(_)));
+    of_it.sort_by_key(Kept::is_bound);
     of_it.into_iter().next().ok_or_else(|| nothing(place, named, going.as_deref()))
 }
 
@@ -303,7 +210,7 @@ pub(crate) mod tests {
     /// A volume that is kept of shop/reports.
     pub fn volume(extra: &Value) -> PersistentVolume {
         let mut volume = json!({
-            "metadata": {"name": "pvc-1", "uid": "v-1", "creationTimestamp": "2026-11-01T10:00:00Z"},
+            "metadata": {"name": "pvc-1", "uid": "v-1", "resourceVersion": "41", "creationTimestamp": "2026-11-01T10:00:00Z"},
             "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
                 "volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain",
                 "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop",
@@ -314,11 +221,11 @@ pub(crate) mod tests {
         serde_json::from_value(volume).unwrap()
     }
 
-    fn kept(extra: &Value) -> Kept {
+    pub fn kept(extra: &Value) -> Kept {
         Kept::of(volume(extra)).unwrap()
     }
 
-    fn annotated(claim: &Value) -> Kept {
+    pub fn annotated(claim: &Value) -> Kept {
         kept(&json!({"metadata": {"annotations": {KEPT_CLAIM: claim.to_string()}}}))
     }
 
@@ -328,7 +235,9 @@ pub(crate) mod tests {
 
     #[rstest]
     #[case(json!({}), Standing::Released("c-1".to_owned()))]
+    #[case(json!({"status": {"phase": "Failed"}}), Standing::Released("c-1".to_owned()))]
     #[case(json!({"status": {"phase": "Bound"}}), Standing::Bound("c-1".to_owned()))]
+    #[case(json!({"status": {"phase": "Available"}}), Standing::Bound("c-1".to_owned()))]
     #[case(json!({"status": {"phase": "Bound"}, "spec": {"claimRef": {"uid": null}}}), Standing::Reserved)]
     #[case(json!({"status": {"phase": "Available"}, "spec": {"claimRef": {"uid": ""}}}), Standing::Reserved)]
     fn how_far_it_is_is_told_by_the_reference(#[case] extra: Value, #[case] standing: Standing) {
@@ -344,58 +253,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_claim_is_made_again_as_it_was_but_for_its_binding() {
-        let kept = annotated(&json!({
-            "metadata": {"namespace": "shop", "name": "reports", "labels": {"app": "reports"}, "annotations": {
-                "team": "warehouse", "pv.kubernetes.io/bind-completed": "yes", "foureyes.dev/approved-by": "bob@1",
-                "volume.beta.kubernetes.io/storage-provisioner": "x", "volume.kubernetes.io/selected-node": "n",
-                "foureyes.dev/approved-by-record": "sealed"}},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}},
-                "storageClassName": "fast", "volumeMode": "Filesystem", "volumeName": "pvc-0",
-                "dataSource": {"kind": "VolumeSnapshot", "name": "s"}, "selector": {"matchLabels": {"a": "b"}}},
-        }));
-        let (claim, origin) = kept.claim().unwrap();
-        assert_eq!(origin, Origin::Recorded);
-        let expected = json!({
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": {"namespace": "shop", "name": "reports", "labels": {"app": "reports"},
-                "annotations": {"team": "warehouse"}},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}},
-                "storageClassName": "fast", "volumeMode": "Filesystem", "volumeName": "pvc-1"},
-        });
-        assert_eq!(serde_json::to_value(claim).unwrap(), expected);
-    }
-
-    #[test]
-    fn without_a_record_the_volume_tells_and_that_is_said() {
-        for extra in [json!({}), json!({"metadata": {"annotations": {KEPT_CLAIM: "{"}}})] {
-            let (claim, origin) = kept(&extra).claim().unwrap();
-            assert!(matches!(origin, Origin::Volume(_)), "{origin:?}");
-            let expected = json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": {"namespace": "shop", "name": "reports"},
-                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}},
-                    "storageClassName": "fast", "volumeMode": "Filesystem", "volumeName": "pvc-1"},
-            });
-            assert_eq!(serde_json::to_value(claim).unwrap(), expected);
-        }
-    }
-
-    /// Else the cluster's default class would be filled in, and the claim never bound.
-    #[test]
-    fn a_volume_without_a_class_makes_a_claim_of_no_class() {
-        let kept = kept(&json!({"spec": {"storageClassName": null}}));
-        assert_eq!(kept.claim().unwrap().0.spec.unwrap().storage_class_name.as_deref(), Some(""));
-    }
-
-    #[test]
-    fn what_was_kept_for_another_claim_becomes_none() {
-        let other = annotated(&json!({"metadata": {"namespace": "bank", "name": "reports"}, "spec": {}}));
-        let error = other.claim().unwrap_err();
-        assert!(error.to_string().contains("pvc/bank/reports") && error.exit_code() == 1, "{error}");
-    }
-
-    #[test]
     fn the_volume_is_reserved_and_never_let_go() {
         let reservation = kept(&json!({})).reservation().unwrap();
         let patch: json_patch::Patch = serde_json::from_value(reservation).unwrap();
@@ -406,6 +263,7 @@ pub(crate) mod tests {
         assert_eq!(live["spec"]["claimRef"], reference);
         for changed in [
             json!({"metadata": {"uid": "v-2"}}),
+            json!({"metadata": {"resourceVersion": "42"}}),
             json!({"spec": {"claimRef": {"uid": "c-2"}}}),
             json!({"spec": {"claimRef": null}}),
             json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}),
@@ -452,6 +310,20 @@ Say which one comes back, for example:
         let both = vec![fresh, named("old", OLD, &json!({}))];
         assert_eq!(chosen(&place(), both.clone(), None).unwrap().name, "old");
         assert_eq!(newest(both)[0].name, "old");
+    }
+
+    #[test]
+    fn a_claim_whose_deletion_was_signed_off_was_not_brought_back() {
+        let noted = |uid: &str| {
+            let note =
+                json!({"metadata": {"namespace": "shop", "name": "reports", "uid": uid}, "spec": {}}).to_string();
+            json!({"metadata": {"annotations": {KEPT_CLAIM: note}}, "status": {"phase": "Bound"}})
+        };
+        let old = named("old", OLD, &json!({}));
+        let signed_off = vec![named("fresh", NEW, &noted("c-1")), old.clone()];
+        assert_eq!(chosen(&place(), signed_off, None).unwrap().name, "old");
+        let brought_back = vec![named("back", NEW, &noted("c-0")), old];
+        assert_eq!(chosen(&place(), brought_back, None).unwrap().name, "back");
     }
 
     #[test]

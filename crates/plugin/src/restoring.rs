@@ -1,22 +1,28 @@
 //! Brings a kept volume back, step by step: reserve it for the claim that it was, create that claim, wait until the two are
 //! bound. Each step looks at what is there first, so that a second run does what is left.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::ObjectMeta;
+use kube::core::{ObjectMeta, Status};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, call};
 use crate::error::{Error, Result};
-use crate::kept::{Kept, Origin, Standing};
+use crate::kept::{Kept, Standing};
 use crate::output::{self, plain};
+use crate::revived::Origin;
 
 const MANAGER: &str = "kubectl-foureyes";
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How the API server says that a test of a patch failed.
+const TEST_FAILED: &str = "the server rejected our request due to an error in our request";
+/// How often a volume is reserved anew because it has changed meanwhile.
+const TRIES: usize = 5;
 /// Between two lines that say what is waited for.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -56,12 +62,12 @@ pub enum Room {
     ToCome,
 }
 
-/// Makes sure of the namespace; one that is gone is created if it went with the deletion.
-pub async fn room(cluster: &Cluster, name: &str, creates: bool, way: Way) -> Result<Room> {
+/// Makes sure of the namespace; one that is gone is created again if `labels` are given.
+pub async fn room(cluster: &Cluster, name: &str, labels: Option<&BTreeMap<String, String>>, way: Way) -> Result<Room> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
     let what = format!("namespace {name} could not be read");
     let mut waiting = Waiting::new(way);
-    loop {
+    let labels = loop {
         match call(&what, api.get_opt(name)).await? {
             Some(there) if there.metadata.deletion_timestamp.is_none() => return Ok(Room::There),
             Some(_) if waiting.goes_on(&format!("Waiting until namespace {name} is gone …")).await => {}
@@ -70,16 +76,18 @@ pub async fn room(cluster: &Cluster, name: &str, creates: bool, way: Way) -> Res
                     "namespace {name} is still being deleted: nothing was changed. See what holds it with `kubectl get namespace {name} -o yaml`, and run this again once it is gone"
                 )));
             }
-            None if creates => break,
-            None => {
-                return Err(Error::Refused(format!(
-                    "namespace {name} is gone: nothing was changed. Create it as it was, or with the line below, and run this again:\n  kubectl create namespace {name}"
-                )));
-            }
+            None => match labels {
+                Some(labels) => break labels.clone(),
+                None => {
+                    return Err(Error::Refused(format!(
+                        "namespace {name} is gone: nothing was changed. Bring it back with all that was kept of it, or create it as it was and run this again:\n  kubectl foureyes undo ns/{name}"
+                    )));
+                }
+            },
         }
-    }
+    };
     let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
         ..Namespace::default()
     };
     let what = format!("namespace {name} could not be created");
@@ -112,7 +120,13 @@ pub async fn bring_back(cluster: &Cluster, mut kept: Kept, room: Room, way: Way)
         }
         kept = again(cluster, &kept).await?;
     };
-    reserved(cluster, &kept, way).await?;
+    if let Some(why) = &kept.elsewhere {
+        return Err(Error::Refused(format!(
+            "{} does not come back: {why}. Nothing was changed; see both with `kubectl get pv`, and run this again when only one is left",
+            kept.place.text()
+        )));
+    }
+    reserve(cluster, &mut kept, way).await?;
     let what = format!("{} could not be created", kept.place.text());
     if way.dry_run {
         let tried = room == Room::There && !is_there;
@@ -144,14 +158,14 @@ fn against(claim: Option<&PersistentVolumeClaim>, kept: &Kept) -> Result<Found> 
         let is_noticed = !matches!(kept.standing, Standing::Bound(_));
         return Ok(if is_noticed { Found::Nothing } else { Found::Going });
     };
+    if claim.metadata.deletion_timestamp.is_some() {
+        return Ok(Found::Going);
+    }
     let volume = volume_of(claim);
     if volume != Some(kept.name.as_str()) {
         return Err(taken(volume, kept, ": nothing was changed"));
     }
     let uid = claim.metadata.uid.clone().unwrap_or_default();
-    if claim.metadata.deletion_timestamp.is_some() {
-        return Ok(Found::Going);
-    }
     let is_bound = is_bound(claim) && kept.standing == Standing::Bound(uid);
     Ok(if is_bound { Found::Bound } else { Found::Unbound })
 }
@@ -199,7 +213,8 @@ async fn again(cluster: &Cluster, kept: &Kept) -> Result<Kept> {
     let api: Api<PersistentVolume> = Api::all(cluster.client.clone());
     let read = call(&format!("volume {} could not be read", kept.name), api.get_opt(&kept.name)).await?;
     let same = |read: &Kept| read.uid == kept.uid && read.place == kept.place && read.is_usable();
-    read.and_then(Kept::of).filter(same).ok_or_else(|| {
+    let read = read.and_then(Kept::of).filter(same).map(|read| Kept { elsewhere: kept.elsewhere.clone(), ..read });
+    read.ok_or_else(|| {
         Error::Refused(format!(
             "volume {0} is not kept for {1} any more: see `kubectl get pv {0} -o yaml`",
             kept.name,
@@ -208,9 +223,24 @@ async fn again(cluster: &Cluster, kept: &Kept) -> Result<Kept> {
     })
 }
 
-/// Reserves the volume for its claim.
-async fn reserved(cluster: &Cluster, kept: &Kept, way: Way) -> Result<()> {
-    let Some(reservation) = kept.reservation() else { return Ok(()) };
+/// Reserves the volume for its claim. Somebody who writes to it meanwhile, such as the binder, is no reason to give up.
+async fn reserve(cluster: &Cluster, kept: &mut Kept, way: Way) -> Result<()> {
+    for _ in 0..TRIES {
+        match reserved(cluster, kept, way).await? {
+            None => return Ok(()),
+            Some(changed) => {
+                output::say(&format!("Volume {} was written to meanwhile, and is read again ({changed}) …", kept.name));
+                sleep(LOOK_AGAIN).await;
+                *kept = again(cluster, kept).await?;
+            }
+        }
+    }
+    Err(Error::Other(format!("volume {} changes all the time: run this again", kept.name)))
+}
+
+/// One try; what has changed, if it was not as it was read.
+async fn reserved(cluster: &Cluster, kept: &Kept, way: Way) -> Result<Option<String>> {
+    let Some(reservation) = kept.reservation() else { return Ok(None) };
     let patch: json_patch::Patch =
         serde_json::from_value(reservation).map_err(|error| Error::unreadable("the reservation", error))?;
     let api: Api<PersistentVolume> = Api::all(cluster.client.clone());
@@ -220,14 +250,17 @@ async fn reserved(cluster: &Cluster, kept: &Kept, way: Way) -> Result<()> {
     let patch = Patch::Json::<()>(patch);
     let patched = async {
         match api.patch(&kept.name, &params, &patch).await {
-            // One of its tests failed.
-            Err(kube::Error::Api(status)) if status.code == 422 => Ok(Err(status.message)),
-            other => other.map(|_| Ok(())),
+            // One of its tests failed, or somebody wrote in the same moment.
+            Err(kube::Error::Api(status)) if has_changed(&status) => Ok(Some(plain(&status.message))),
+            other => other.map(|_| None),
         }
     };
-    call(&what, patched).await?.map_err(|why| {
-        Error::Refused(format!("{what}, because it has changed meanwhile; run this again ({})", plain(&why)))
-    })
+    call(&what, patched).await
+}
+
+/// A test of the patch failed, or another write came between. A no of anybody else has other words.
+fn has_changed(status: &Status) -> bool {
+    status.code == 409 || status.code == 422 && status.message.contains(TEST_FAILED)
 }
 
 /// Creates it, unless somebody was faster.
@@ -351,5 +384,18 @@ mod tests {
         let error = against(Some(&claim(&extra)), &kept(&Standing::Released("c-1".into()))).unwrap_err();
         let said = error.to_string();
         assert!(error.exit_code() == 1 && said.contains(words) && said.contains("nothing was changed"), "{said}");
+        // One that is on its way out makes room by itself.
+        let mut going = extra;
+        json_patch::merge(&mut going, &json!({"metadata": {"deletionTimestamp": "2026-11-20T10:00:00Z"}}));
+        assert_eq!(against(Some(&claim(&going)), &kept(&Standing::Released("c-1".into()))).unwrap(), Found::Going);
+    }
+
+    #[rstest]
+    #[case(409, "the object has been modified", true)]
+    #[case(422, "the server rejected our request due to an error in our request", true)]
+    #[case(422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", false)]
+    #[case(500, "boom", false)]
+    fn a_volume_that_has_changed_is_read_again(#[case] code: u16, #[case] message: &str, #[case] again: bool) {
+        assert_eq!(has_changed(&Status { code, message: message.into(), ..Status::default() }), again);
     }
 }

@@ -166,6 +166,6 @@ The cluster runs. Try:
   kubectl --kubeconfig target/cluster/eve.kubeconfig -n shop delete pvc data-db-0
 
 Kubeconfigs in target/cluster: admin; alice and bob may request and approve, carol may request,
-dave answers emergencies, eve may edit and delete, argocd is a machine.
+dave answers emergencies and may undo, eve may edit and delete, argocd is a machine.
 They edit in shop and old-shop; elsewhere they look. Logs: target/cluster/logs."
 }

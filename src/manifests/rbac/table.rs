@@ -383,6 +383,28 @@ pub const ROLES: &[Role] = &[
         ],
     },
     Role {
+        name: "foureyes-restorer",
+        scope: Scope::Cluster,
+        holder: Holder::Nobody,
+        purpose: "People who may undo a deletion. Whoever may patch volumes may give them to other claims, and may have one deleted that nothing holds: for few.",
+        rules: &[
+            Rule {
+                group: "",
+                resources: &["persistentvolumes"],
+                names: &[],
+                verbs: &["get", "list", "patch"],
+                why: "to find the volume that was kept, and to reserve it for the claim that it was; what is patched RBAC can't limit",
+            },
+            Rule {
+                group: "",
+                resources: &["persistentvolumeclaims", "namespaces"],
+                names: &[],
+                verbs: &["get", "create"],
+                why: "to create what went, and to see that it is back; never to change or delete what is there",
+            },
+        ],
+    },
+    Role {
         name: "foureyes-breakglass",
         scope: Scope::Cluster,
         holder: Holder::Group(BREAK_GLASS_GROUP),

@@ -5,19 +5,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use foureyes_core::api::{DeletionRequest, TargetKind, is_name};
-use foureyes_core::domain::inventory::prove_items;
 use foureyes_core::domain::ready;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::PersistentVolume;
-use kube::Api;
 use serde::Serialize;
 
-use crate::cluster::{Cluster, call};
+use crate::cluster::Cluster;
 use crate::commands::delete::duration;
 use crate::error::{Error, Result};
-use crate::kept::{Kept, Place, chosen, newest};
+use crate::kept::{Kept, Place};
 use crate::kinds::Named;
+use crate::lost::{Anew, found};
 use crate::output::{self, Format, plain};
 use crate::restoring::{Done, Outcome, Room, Way, bring_back, room};
 
@@ -43,12 +40,14 @@ Examples:
   kubectl foureyes undo pvc/reports -n shop --volume pvc-d0e31405-bd0b-4814-a4d5-ff0ef3b16909
 
 A deletion takes claims; a volume whose reclaim policy is Retain outlives it, with all that is on
-it. Undo reserves that volume for the claim that it was, creates the claim as it was, and waits
-until the two are bound. Nothing is copied and nothing is deleted. It can be stopped at any time
-and run again: it does what is left. A claim of that name with another volume is never touched.
+it. Undo reserves that volume for the claim that it was, creates the claim as it was, with its
+labels and annotations, and waits until the two are bound. Nothing is copied and nothing is
+deleted. It can be stopped at any time and run again: it does what is left. A claim of that name
+with another volume is never touched, and no volume comes back whose storage another claim uses.
 
 What ran is not brought back: the last lines say what to do. Needs no sign-off, and your own
-rights to patch volumes and to create claims (role foureyes-restorer).";
+rights to read and patch volumes and to create claims (role foureyes-restorer); for a namespace
+that is gone, also to create it.";
 
 /// `kubectl foureyes undo`
 #[derive(Args, Clone, Debug)]
@@ -92,16 +91,6 @@ impl FromStr for Lost {
     }
 }
 
-/// What can come back, and what of it can't.
-#[derive(Debug, Default)]
-struct Found {
-    volumes: Vec<Kept>,
-    /// One line each.
-    gone: Vec<String>,
-    /// The namespace that went along and is created anew.
-    namespace: Option<String>,
-}
-
 /// What became of one claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -131,7 +120,8 @@ async fn undone(cluster: &Cluster, format: Format, args: &Undo) -> Result<u8> {
         return Err(Error::Usage("--volume says which volume becomes one claim: name that as pvc/NAME".to_owned()));
     }
     let way = Way { dry_run: args.dry_run, patience: args.timeout };
-    let mut found = found(cluster, args).await?;
+    let mut found = found(cluster, &args.lost, args.volume.as_deref()).await?;
+    found.notes.iter().for_each(|note| output::say(note));
     let (mut rows, mut codes) = (Vec::new(), BTreeSet::new());
     for gone in &found.gone {
         output::say(&format!("error: {gone}"));
@@ -139,7 +129,7 @@ async fn undone(cluster: &Cluster, format: Format, args: &Undo) -> Result<u8> {
     }
     let volumes = std::mem::take(&mut found.volumes);
     let is_one = volumes.len() == 1 && codes.is_empty();
-    let rooms = rooms(cluster, &volumes, found.namespace.as_deref(), way).await?;
+    let rooms = rooms(cluster, &volumes, found.namespace.as_ref(), way).await?;
     let room_of = |kept: &Kept| rooms.get(&kept.place.namespace).copied().unwrap_or(Room::There);
     let mut results = stream::iter(volumes)
         .map(|kept| async {
@@ -176,98 +166,19 @@ async fn undone(cluster: &Cluster, format: Format, args: &Undo) -> Result<u8> {
     } else if format == Format::Name {
         output::print(&names(&rows))?;
     }
-    if let Some(ahead) = ahead(&rows, &rooms) {
+    if let Some(ahead) = ahead(&rows, &rooms, found.namespace.as_ref()) {
         output::say(&ahead);
     }
     Ok(codes.last().copied().unwrap_or_default())
 }
 
-async fn found(cluster: &Cluster, args: &Undo) -> Result<Found> {
-    let request = match &args.lost {
-        Lost::Request(name) => Some(request(cluster, name).await?),
-        Lost::Claim(_) | Lost::Namespace(_) => None,
-    };
-    let volumes: Vec<PersistentVolume> = cluster.all(None).await?;
-    let volumes: Vec<Kept> = volumes.into_iter().filter_map(Kept::of).collect();
-    match (&args.lost, request) {
-        (Lost::Claim(name), _) => {
-            let place = Place { namespace: cluster.namespace.clone(), name: name.clone() };
-            if !is_name(&place.namespace) {
-                return Err(Error::Usage(format!("no namespace can be called {}", plain(&place.namespace))));
-            }
-            let kept = chosen(&place, volumes, args.volume.as_deref())?;
-            Ok(Found { volumes: vec![kept], ..Found::default() })
-        }
-        (_, Some(request)) => of_request(&request, volumes),
-        (Lost::Namespace(name) | Lost::Request(name), None) => of_namespace(name, volumes),
-    }
-}
-
-async fn request(cluster: &Cluster, name: &str) -> Result<DeletionRequest> {
-    let api: Api<DeletionRequest> = Api::all(cluster.client.clone());
-    let read = call(&format!("DeletionRequest {name} could not be read"), api.get_opt(name)).await?;
-    read.ok_or_else(|| {
-        Error::Usage(format!(
-            "there is no DeletionRequest {name}: see `kubectl get deletionrequests`, or name what went as pvc/NAME or ns/NAME"
-        ))
-    })
-}
-
-fn of_namespace(name: &str, volumes: Vec<Kept>) -> Result<Found> {
-    let volumes = newest(volumes.into_iter().filter(|kept| kept.place.namespace == name).collect());
-    if volumes.is_empty() {
-        return Err(Error::Refused(format!(
-            "nothing is kept of namespace {name}: no volume on Retain was for a claim in it; see `kubectl get pv`, and whether a backup has it"
-        )));
-    }
-    Ok(Found { volumes, gone: Vec::new(), namespace: Some(name.to_owned()) })
-}
-
-/// The volumes that the request's inventory names, whatever became of them.
-fn of_request(request: &DeletionRequest, volumes: Vec<Kept>) -> Result<Found> {
-    let name = request.metadata.name.as_deref().unwrap_or_default();
-    let inventory = request.status.as_ref().and_then(|status| status.inventory.as_ref()).ok_or_else(|| {
-        Error::Refused(format!("del/{name} says not yet what would be lost, so nothing has gone by it"))
-    })?;
-    let items =
-        prove_items(inventory).map_err(|error| Error::unreadable(format!("the inventory of del/{name}"), error))?;
-    let (usable, lost): (Vec<Kept>, Vec<Kept>) = volumes
-        .into_iter()
-        .filter(|kept| items.contains(&kept.uid).is_ok_and(|is_listed| is_listed))
-        .partition(Kept::is_usable);
-    let mut gone: Vec<String> = lost
-        .iter()
-        .map(|kept| {
-            format!(
-                "{} can't be brought back: volume {} is not on Retain, or is being deleted",
-                kept.place.text(),
-                plain(&kept.name)
-            )
-        })
-        .collect();
-    let known: BTreeSet<&str> = usable.iter().chain(&lost).map(|kept| kept.uid.as_str()).collect();
-    let missing = inventory.items.iter().filter(|item| item.kind == "PersistentVolume");
-    let missing = missing.filter(|item| !known.contains(item.uid.as_str()));
-    gone.extend(missing.map(|item| {
-        format!(
-            "volume {} is gone, or is for no claim any more: whether a backup has its data is not known here",
-            plain(&item.name)
-        )
-    }));
-    if usable.is_empty() && gone.is_empty() {
-        return Err(Error::Refused(format!("nothing is kept of del/{name}: it took no volume along")));
-    }
-    let target = &request.spec.target;
-    let namespace = (target.kind == TargetKind::Namespace).then(|| target.name.clone());
-    Ok(Found { volumes: newest(usable), gone, namespace })
-}
-
 /// Makes sure of every namespace before anything else is changed.
-async fn rooms(cluster: &Cluster, volumes: &[Kept], went: Option<&str>, way: Way) -> Result<BTreeMap<String, Room>> {
+async fn rooms(cluster: &Cluster, volumes: &[Kept], anew: Option<&Anew>, way: Way) -> Result<BTreeMap<String, Room>> {
     let names: BTreeSet<&str> = volumes.iter().map(|kept| kept.place.namespace.as_str()).collect();
     let mut rooms = BTreeMap::new();
     for name in names {
-        rooms.insert(name.to_owned(), room(cluster, name, went == Some(name), way).await?);
+        let labels = anew.filter(|anew| anew.name == name).map(|anew| &anew.labels);
+        rooms.insert(name.to_owned(), room(cluster, name, labels, way).await?);
     }
     Ok(rooms)
 }
@@ -283,7 +194,7 @@ fn role_for(me: &str) -> String {
     let own: String =
         me.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).take(40).collect();
     format!(
-        "the role {ROLE} has what undo needs, and somebody who may bind roles can give it to you with:\n  kubectl create clusterrolebinding {ROLE}-{} --clusterrole={ROLE} --user={}",
+        "whoever has the role {ROLE} can do it, and somebody who may bind roles can give it to you with:\n  kubectl create clusterrolebinding {ROLE}-{} --clusterrole={ROLE} --user={}",
         own.to_ascii_lowercase(),
         ready::word(me)
     )
@@ -322,7 +233,7 @@ fn names(rows: &[Row]) -> String {
 }
 
 /// What is left to people.
-fn ahead(rows: &[Row], rooms: &BTreeMap<String, Room>) -> Option<String> {
+fn ahead(rows: &[Row], rooms: &BTreeMap<String, Room>, anew: Option<&Anew>) -> Option<String> {
     let back: BTreeSet<&str> =
         rows.iter().filter(|row| row.outcome == named(Outcome::Back)).map(|row| row.namespace.as_str()).collect();
     if back.is_empty() {
@@ -331,12 +242,17 @@ fn ahead(rows: &[Row], rooms: &BTreeMap<String, Room>) -> Option<String> {
     let mut lines = vec!["What used it is not started again by this.".to_owned()];
     for namespace in back {
         if rooms.get(namespace) == Some(&Room::Created) {
-            lines.push(format!("Namespace {namespace} was created anew, with no labels: apply it, and what ran in it, from where that is kept. Then look:\n  kubectl -n {namespace} get pvc,pods"));
+            let labels = if anew.is_some_and(|anew| !anew.labels.is_empty()) {
+                "with the labels that it had"
+            } else {
+                "with no labels"
+            };
+            lines.push(format!("Namespace {namespace} was created anew, {labels}: apply it, and what ran in it, from where that is kept. Then look:\n  kubectl -n {namespace} get pvc,pods"));
         } else {
             lines.push(format!("See what is switched off, and scale it up again:\n  kubectl -n {namespace} get deployments,statefulsets"));
         }
     }
-    lines.push("The volumes stay on Retain, so that they outlive the next deletion, too.".to_owned());
+    lines.push("The volumes stay on Retain, so that they outlive the next deletion, too; what holds them (kubectl get backupretentions) goes on holding them.".to_owned());
     Some(lines.join("\n"))
 }
 
@@ -344,11 +260,7 @@ fn ahead(rows: &[Row], rooms: &BTreeMap<String, Room>) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::kept::tests::volume;
-    use crate::request::tests::deletion;
-    use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
     use rstest::rstest;
-    use serde_json::{Value, json};
 
     #[rstest]
     #[case("pvc/a", Some(Lost::Claim("a".into())))]
@@ -358,58 +270,6 @@ mod tests {
     #[case("a", None)]
     fn what_is_wanted_back_is_named_by_its_kind(#[case] text: &str, #[case] lost: Option<Lost>) {
         assert_eq!(text.parse().ok(), lost);
-    }
-
-    const MINE: &str = "00000000-0000-4000-8000-00000000000a";
-    const OTHER: &str = "00000000-0000-4000-8000-00000000000b";
-
-    /// A request that let one volume of shop/reports go.
-    fn asked() -> DeletionRequest {
-        let claim = Claim {
-            namespace: "shop".into(),
-            name: "reports".into(),
-            uid: "00000000-0000-4000-8000-00000000000c".into(),
-            ..Claim::default()
-        };
-        let volume = Volume { name: "mine".into(), uid: MINE.into(), ..Volume::default() };
-        let inventory = Inventory::of([(&claim, Some(&volume))]);
-        let items: Vec<_> = inventory.items().iter().map(foureyes_core::domain::inventory::DataItem::listed).collect();
-        deletion(&json!({"status": {"phase": "Executed", "inventory": {
-            "digest": inventory.digest().unwrap(), "itemsDigest": inventory.items_digest().unwrap(),
-            "packedUIDs": inventory.packed().unwrap(), "total": 2, "summary": "", "items": items}}}))
-    }
-
-    fn kept(name: &str, uid: &str, extra: &Value) -> Kept {
-        let mut object = json!({"metadata": {"name": name, "uid": uid}});
-        json_patch::merge(&mut object, extra);
-        Kept::of(volume(&object)).unwrap()
-    }
-
-    #[test]
-    fn of_several_volumes_a_request_names_its_own() {
-        let newer = json!({"status": {"lastPhaseTransitionTime": "2026-11-23T10:00:00Z"}});
-        let all = vec![kept("mine", MINE, &json!({})), kept("other", OTHER, &newer)];
-        let found = of_request(&asked(), all).unwrap();
-        assert_eq!(found.volumes.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["mine"]);
-        assert!(found.gone.is_empty(), "{found:?}");
-        assert_eq!(found.namespace.as_deref(), Some("old-shop"));
-    }
-
-    #[test]
-    fn what_a_request_let_go_for_good_is_said() {
-        let found = of_request(&asked(), vec![kept("other", OTHER, &json!({}))]).unwrap();
-        assert!(found.volumes.is_empty() && found.gone[0].contains("volume mine is gone"), "{found:?}");
-        let on_delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
-        let found = of_request(&asked(), vec![kept("mine", MINE, &on_delete)]).unwrap();
-        assert!(found.volumes.is_empty() && found.gone[0].contains("not on Retain"), "{found:?}");
-        assert_eq!(found.gone.len(), 1);
-    }
-
-    #[test]
-    fn an_inventory_that_is_not_what_was_signed_names_nothing() {
-        let mut request = asked();
-        request.status.as_mut().unwrap().inventory.as_mut().unwrap().digest = "inventory/v1:sha256:00".into();
-        assert!(of_request(&request, vec![kept("mine", MINE, &json!({}))]).is_err());
     }
 
     #[test]

@@ -7,4 +7,5 @@ mod reference;
 mod requesting;
 mod server;
 mod signing;
+mod undoing;
 mod waiting;
