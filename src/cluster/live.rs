@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::client::{CallError, with_deadline};
-use crate::manifests::names::STATE_CONFIG;
+use crate::manifests::names::{self, STATE_CONFIG};
 use crate::metrics::Metrics;
 
 /// ConfigMap in which `foureyes keys` publishes the public keys.
@@ -244,7 +244,7 @@ impl Live {
     /// What would be lost with a namespace: every claim in it that holds data, each with its volume.
     pub async fn inventory_of_namespace(&self, name: &str, policies: &PolicySet) -> Result<Inventory, ReadError> {
         let mut claims = self.claims(name).await?;
-        claims.retain(|claim| is_data(policies, claim));
+        claims.retain(|claim| is_data(policies, claim) && !names::is_canary(&self.own_namespace, claim));
         let names: BTreeSet<Box<str>> = claims.iter().filter_map(|claim| claim.volume.clone()).collect();
         let volumes = self.volumes(names).await?;
         let volume = |claim: &Claim| claim.volume.as_deref().and_then(|name| volumes.get(name));

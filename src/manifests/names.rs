@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use foureyes_core::domain::inventory::Claim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::config::DEFAULT_NAMESPACE;
@@ -34,6 +35,11 @@ pub const KEYS_CONFIG: &str = "foureyes-keys";
 pub const STATE_CONFIG: &str = "foureyes-state";
 /// The claim whose deletion the probe asks for, as a dry run.
 pub const CANARY: &str = "foureyes-canary";
+/// Whether this is that claim: it holds nothing, and goes with the namespace of foureyes.
+pub fn is_canary(own_namespace: &str, claim: &Claim) -> bool {
+    *claim.namespace == *own_namespace && &*claim.name == CANARY
+}
+
 /// How this installation starts: `mode: enforce|observe`.
 pub const INSTALL_CONFIG: &str = "foureyes-install";
 

@@ -225,6 +225,10 @@ fn the_namespace_of_foureyes_goes_by_break_glass_alone() {
     assert_eq!(going(own), "");
     let both = acting("dave", &["foureyes:breakglass", "system:masters"]);
     both.does(&["delete", "namespace", own, "--dry-run=server"]);
+    // what the probe asks for goes along, and else for nobody
+    let canary = ["-n", own, "delete", "pvc", "foureyes-canary", "--dry-run=server"];
+    denied("DeletionNotRequested", &me("admin").kubectl(&canary));
+    account("kube-system", "namespace-controller").does(&canary);
 }
 
 /// Of an approval by annotation only another person makes use; and once the namespace is going it stays.

@@ -20,6 +20,7 @@ use super::Scene;
 use crate::admission::confirm::{Asking, Confirmation, Root, unread};
 use crate::admission::input;
 use crate::admission::verdict::{Verdict, enforced};
+use crate::manifests::names;
 
 /// A claim, alone or with others, by a person, a machine, or the namespace controller.
 pub async fn of_claim(scene: &Scene<'_>) -> Verdict {
@@ -138,7 +139,9 @@ async fn governed_namespace(
     effective: &Effective,
 ) -> Result<Proof, Refusal> {
     let policies = scene.index.policies();
-    let known = scene.index.inventory_of_namespace(&target.name, |claim| is_data(policies, claim));
+    let known = scene.index.inventory_of_namespace(&target.name, |claim| {
+        is_data(policies, claim) && !names::is_canary(scene.own_namespace, claim)
+    });
     let candidates = scene.index.candidates(&target.uid, false);
     if !known.is_empty() && candidates.is_empty() {
         return Err(not_requested(target, &known));

@@ -17,6 +17,7 @@ use super::error::ReconcileError;
 use super::opening::Opening;
 use super::queue::Next;
 use crate::cluster::events::Told;
+use crate::manifests::names;
 
 /// The namespace controller begins 5 s after the deletion (fact 36); what is still there later stays.
 const GRACE: SignedDuration = SignedDuration::from_secs(8);
@@ -43,7 +44,8 @@ pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, Reconci
     let requests = context.live.requests_about(uid).await?;
     let policies = context.policies.load_full();
     for claim in context.live.claims(&name).await? {
-        if claim.going_since.is_none() && is_data(&policies, &claim) {
+        let is_kept = is_data(&policies, &claim) && !names::is_canary(&context.namespace, &claim);
+        if claim.going_since.is_none() && is_kept {
             look_after(&context, &requests, since, &claim).await?;
         }
     }
