@@ -34,8 +34,21 @@ impl Live {
     /// Whether `author` holds `right` on the subresource `signoff` of these requests in `namespace`; the empty one
     /// stands for the whole cluster.
     pub async fn may(&self, author: &Author, right: Right, on: Requests, namespace: &str) -> Result<bool, ReadError> {
+        let attributes = ResourceAttributes {
+            group: Some(GROUP.to_owned()),
+            resource: Some(on.resource().to_owned()),
+            subresource: Some("signoff".to_owned()),
+            verb: Some(right.verb().to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        self.may_do(author, attributes).await
+    }
+
+    /// Whether `author` may do this, whatever it is.
+    pub(super) async fn may_do(&self, author: &Author, attributes: ResourceAttributes) -> Result<bool, ReadError> {
         let api: Api<SubjectAccessReview> = Api::all(self.client().clone());
-        let review = question(author, right, on, namespace);
+        let review = question(author, attributes);
         let answer = self.call("SubjectAccessReview", api.create(&PostParams::default(), &review)).await?;
         // `evaluationError` is no reason against it: RBAC sets it for a binding to a role that is gone.
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
@@ -78,21 +91,14 @@ impl Live {
     }
 }
 
-fn question(author: &Author, right: Right, on: Requests, namespace: &str) -> SubjectAccessReview {
+fn question(author: &Author, attributes: ResourceAttributes) -> SubjectAccessReview {
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: Some(author.username.clone()),
             uid: author.uid.clone(),
             groups: Some(author.groups.clone()),
             extra: Some(author.extra.clone()),
-            resource_attributes: Some(ResourceAttributes {
-                group: Some(GROUP.to_owned()),
-                resource: Some(on.resource().to_owned()),
-                subresource: Some("signoff".to_owned()),
-                verb: Some(right.verb().to_owned()),
-                namespace: Some(namespace.to_owned()),
-                ..ResourceAttributes::default()
-            }),
+            resource_attributes: Some(attributes),
             ..SubjectAccessReviewSpec::default()
         },
         ..SubjectAccessReview::default()

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod lasting;
 pub mod live;
 pub mod pods;
+pub mod scale;
 pub mod secrets;
 pub mod status;
 pub mod volumes;

@@ -1,5 +1,6 @@
 //! Pods, read for nothing but what they use: most of a pod is never looked at.
 
+use foureyes_core::domain::inventory::Controller;
 use kube::api::{ApiResource, ListParams};
 use kube::core::Object;
 use kube::{Api, Client};
@@ -83,6 +84,22 @@ impl PodUse {
     }
 }
 
+/// A pod as it was read for one decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// What it uses.
+    pub uses: PodUse,
+    /// Who makes it anew.
+    pub controller: Option<Controller>,
+}
+
+impl Running {
+    fn of(pod: &Lean) -> Self {
+        let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+        Self { uses: PodUse::of(pod), controller: Controller::of(owners) }
+    }
+}
+
 /// All pods.
 pub fn everywhere(client: &Client) -> Api<Lean> {
     Api::all_with(client.clone(), &ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()))
@@ -90,13 +107,13 @@ pub fn everywhere(client: &Client) -> Api<Lean> {
 
 impl Live {
     /// The pods of a namespace.
-    pub async fn pods(&self, namespace: &str) -> Result<Vec<PodUse>, ReadError> {
+    pub async fn pods(&self, namespace: &str) -> Result<Vec<Running>, ReadError> {
         if !foureyes_core::api::is_name(namespace) {
             return Ok(Vec::new());
         }
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
         let api: Api<Lean> = Api::namespaced_with(self.client().clone(), namespace, &resource);
-        self.list("Pods", &api, ListParams::default(), |pod| PodUse::of(&pod)).await
+        self.list("Pods", &api, ListParams::default(), |pod| Running::of(&pod)).await
     }
 }
 

@@ -71,6 +71,7 @@ impl Opening<'_> {
             reason: self.reason,
             ticket: None,
             retention: None,
+            shutdown: None,
             requester: None,
         };
         let api: Api<DeletionRequest> = Api::all(context.live.client().clone());

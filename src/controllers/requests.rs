@@ -19,6 +19,8 @@ pub struct Known {
     pub namespace: Box<str>,
     /// It has not ended.
     pub open: bool,
+    /// UIDs of what was scaled down for it, and is not put back.
+    pub scaled_down: Vec<Box<str>>,
     /// It has ended, and something that was changed for it is not put back yet.
     pub unsettled: bool,
 }
@@ -27,6 +29,7 @@ impl Known {
     /// Of a request as the API server has it.
     pub fn of(request: &DeletionRequest) -> Self {
         let target = &request.spec.target;
+        let scaled_down = request.status.iter().flat_map(|status| &status.scaled_down).filter(|scaled| !scaled.settled);
         let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
         Self {
             name: request.metadata.name.as_deref().unwrap_or_default().into(),
@@ -35,6 +38,7 @@ impl Known {
             target_kind: target.kind,
             namespace: target.rights_namespace().into(),
             open: !Phase::is_ended(phase),
+            scaled_down: scaled_down.map(|scaled| scaled.uid.as_str().into()).collect(),
             unsettled: request.status.as_ref().is_some_and(DeletionRequestStatus::is_unsettled),
         }
     }
@@ -102,6 +106,13 @@ impl Requests {
         around.iter().chain(&self.about(&target.uid)).any(|other| &**other != name)
     }
 
+    /// UIDs of what other open ones have scaled down in the same namespace: they put it back themselves.
+    pub fn scaled_elsewhere(&self, name: &str, target: &Target) -> BTreeSet<Box<str>> {
+        let others = self.within(target.rights_namespace());
+        let others = others.iter().filter(|other| &***other != name).filter_map(|other| self.by_name.get(other));
+        others.flat_map(|other| other.scaled_down.iter().cloned()).collect()
+    }
+
     /// Names of the open ones about the object with this UID.
     pub fn about(&self, target_uid: &str) -> Vec<Box<str>> {
         self.open_by_target.get(target_uid).into_iter().flatten().cloned().collect()
@@ -143,6 +154,7 @@ mod tests {
             target_kind: kind,
             namespace: "shop".into(),
             unsettled: false,
+            scaled_down: Vec::new(),
             open,
         }
     }
@@ -160,6 +172,26 @@ mod tests {
         requests.learn(known("a", "claim-1", TargetKind::PersistentVolumeClaim, false));
         assert!(requests.about("claim-1").is_empty());
         assert!(requests.exists("uid-a"));
+    }
+
+    #[test]
+    fn what_another_open_request_has_scaled_down_is_left_to_it() {
+        let mut requests = Requests::default();
+        let scaled = |name, open| Known {
+            scaled_down: vec![format!("web-of-{name}").into()],
+            ..known(name, "shop", TargetKind::Namespace, open)
+        };
+        for (name, open) in [("a", true), ("b", true), ("c", false)] {
+            requests.learn(scaled(name, open));
+        }
+        let target = Target {
+            api_version: "v1".to_owned(),
+            kind: TargetKind::Namespace,
+            namespace: None,
+            name: "shop".to_owned(),
+            uid: "shop".to_owned(),
+        };
+        assert_eq!(requests.scaled_elsewhere("a", &target), ["web-of-b".into()].into());
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod records;
 mod rollout_resources;
 mod rollouts;
 mod scope;
+mod shutdown;
 mod sidecars;
 mod sign_offs;
 mod spellings;

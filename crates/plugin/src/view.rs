@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foureyes_core::api::{
-    Action, ChangeRequest, ChangeTarget, ContentDigest, ContentEncoding, DeletionRequest, ListedItem,
+    Action, ChangeRequest, ChangeTarget, ContentDigest, ContentEncoding, DeletionRequest, ListedItem, Shutdown,
 };
 use foureyes_core::domain::change::identity_of;
 use foureyes_core::domain::rollout::object::object_digest;
@@ -69,6 +69,13 @@ fn of_deletion(request: &DeletionRequest, lines: &mut Vec<(&'static str, String)
     lines.push(("Deletes", format!("{} (UID {})", target.text(), target.uid)));
     lines.push(("Reason", request.spec.reason.clone()));
     lines.extend(request.spec.ticket.clone().map(|ticket| ("Ticket", ticket)));
+    let by = request.spec.shutdown.map(|by| match by {
+        Shutdown::Manual => "by people, before it goes",
+        Shutdown::Scale => {
+            "by foureyes once it is signed off: what uses it is scaled to zero, as far as its requester may"
+        }
+    });
+    lines.extend(by.map(|by| ("Shut down", by.to_owned())));
 }
 
 /// What a deletion would lose.

@@ -7,7 +7,7 @@ use foureyes_core::domain::lifecycle::Plan;
 use jiff::Timestamp;
 use kube::Api;
 
-use super::keep;
+use super::{keep, shutdown};
 use crate::cluster::events::Told;
 use crate::cluster::status::{self, Read};
 use crate::controllers::context::{CALL, Shared};
@@ -27,8 +27,9 @@ pub async fn apply(
     plan: Plan,
     now: Timestamp,
 ) -> Result<Next, ReconcileError> {
-    if !plan.put_back.is_empty() {
-        keep::put_back(context, &plan.put_back).await?;
+    if !plan.put_back.is_empty() || !plan.scale_back.is_empty() {
+        let back = keep::put_back(context, &plan.put_back).await;
+        shutdown::scale(context, request, &plan.scale_back).await.and(back)?;
         return Ok(Next::After(Duration::ZERO));
     }
     if let Some(retention) = &plan.retention {
@@ -38,8 +39,9 @@ pub async fn apply(
         tell(context, request, &plan).await;
         write(context, request, &plan.status).await?;
     }
-    if !plan.keep.is_empty() {
-        keep::keep(context, request, &plan.keep).await?;
+    if !plan.keep.is_empty() || !plan.scale_down.is_empty() {
+        let kept = keep::keep(context, request, &plan.keep).await;
+        shutdown::scale(context, request, &plan.scale_down).await.and(kept)?;
         return Ok(Next::After(Duration::ZERO));
     }
     let ended = plan.status.phase.is_some_and(Phase::is_ended) && !plan.status.is_unsettled();

@@ -1,6 +1,6 @@
 //! Everything that a decision about one request rests on, read live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,12 +10,16 @@ use foureyes_core::domain::judgement::{Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, TargetState};
 use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::quiet::Usage;
+use foureyes_core::domain::shutdown::Users;
 use foureyes_core::domain::statement::ApprovalRecord;
 use foureyes_core::seal::KeyRing;
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 
+use super::shutdown;
 use crate::cluster::access::Requests;
 use crate::cluster::live::{Live, ReadError, record as record_of};
+use crate::cluster::pods::Running;
 use crate::controllers::context::Shared;
 use crate::controllers::error::ReconcileError;
 use crate::controllers::uses::Used;
@@ -33,8 +37,10 @@ pub struct Facts {
     labels: BTreeMap<String, String>,
     inventory: Inventory,
     usage: Usage,
+    users: Option<Users>,
     outlived: Vec<Volume>,
     asked_elsewhere: bool,
+    scaled_elsewhere: BTreeSet<Box<str>>,
 }
 
 impl Facts {
@@ -51,8 +57,10 @@ impl Facts {
             labels: &self.labels,
             live: &self.inventory,
             usage: &self.usage,
+            users: self.users.as_ref(),
             outlived: &self.outlived,
             asked_elsewhere: self.asked_elsewhere,
+            scaled_elsewhere: &self.scaled_elsewhere,
         }
     }
 }
@@ -82,13 +90,15 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         .and_then(record_of)
         .and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
     let is_signed_off = !sign_offs.is_empty() || record.is_some();
-    let (rights, inventory, usage, outlived) = tokio::try_join!(
+    let (rights, inventory, (usage, running), outlived) = tokio::try_join!(
         rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
         inventory(live, &request, target, claim.as_ref(), &policies),
         usage(context, &request, target, is_signed_off),
         outlived(live, &request, target),
     )?;
+    let users = shutdown::users(context, &request, target, &ring, &policies, &running).boxed().await?;
     let name = request.metadata.name.as_deref().unwrap_or_default();
+    let scaled_elsewhere = context.requests().scaled_elsewhere(name, &request.spec.target);
     let asked_elsewhere = context.requests().asked_elsewhere(name, &request.spec.target);
     Ok(Facts {
         request,
@@ -102,8 +112,10 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         labels,
         inventory,
         usage,
+        users,
         outlived,
         asked_elsewhere,
+        scaled_elsewhere,
     })
 }
 
@@ -113,7 +125,7 @@ async fn usage(
     request: &DeletionRequest,
     target: TargetState,
     is_signed_off: bool,
-) -> Result<Usage, ReadError> {
+) -> Result<(Usage, Vec<Running>), ReadError> {
     let about = &request.spec.target;
     // Whatever an earlier process has counted is taken over before this one writes anything.
     let uid = request.metadata.uid.as_deref().unwrap_or_default();
@@ -123,13 +135,14 @@ async fn usage(
     };
     context.uses().carry(uid, counted);
     if target != TargetState::Live || !is_signed_off {
-        return Ok(Usage::default());
+        return Ok((Usage::default(), Vec::new()));
     }
     let claim = (about.kind == TargetKind::PersistentVolumeClaim).then_some(about.name.as_str());
-    let pods = context.live.pods(about.rights_namespace()).await?;
-    let running = pods.iter().filter(|pod| pod.uses(claim)).map(|pod| pod.name.to_string()).collect();
+    let mut pods = context.live.pods(about.rights_namespace()).await?;
+    pods.retain(|pod| pod.uses.uses(claim));
+    let running = pods.iter().map(|pod| pod.uses.name.to_string()).collect();
     let used = Used { namespace: about.rights_namespace().into(), claim: claim.map(Into::into) };
-    Ok(context.uses().usage(&used, &about.uid, uid, running, Instant::now()))
+    Ok((context.uses().usage(&used, &about.uid, uid, running, Instant::now()), pods))
 }
 
 /// Once the target is gone: what of it is still there.

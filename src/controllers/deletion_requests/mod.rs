@@ -5,6 +5,7 @@
 mod apply;
 mod gather;
 mod keep;
+mod shutdown;
 
 use foureyes_core::api::{DeletionRequestStatus, Phase};
 use foureyes_core::domain::lifecycle::decide;

@@ -176,7 +176,8 @@ impl State {
             Method::DELETE => self.objects.remove(path).map_or_else(|| status(404), |object| (200, object)),
             _ => {
                 let version = self.next_version();
-                let Some(object) = self.objects.get_mut(path.trim_end_matches("/status")) else { return status(404) };
+                let path = path.trim_end_matches("/status").trim_end_matches("/scale");
+                let Some(object) = self.objects.get_mut(path) else { return status(404) };
                 let read = &body["metadata"]["resourceVersion"];
                 if !read.is_null() && *read != object["metadata"]["resourceVersion"] {
                     return status(409);

@@ -73,7 +73,7 @@ async fn an_event_that_can_not_be_written_holds_nothing_up() {
 }
 
 /// One step of a story, after which the controller looks.
-type Step = fn(&Fake);
+pub(super) type Step = fn(&Fake);
 
 fn story() -> Vec<Step> {
     vec![alice_asks, |fake| says(fake, "bob", Says::Approve), |fake| {
@@ -82,7 +82,7 @@ fn story() -> Vec<Step> {
 }
 
 /// Plays the story; the process ends after `ends_after` writes and another takes over.
-async fn played(story: Vec<Step>, ends_after: Option<usize>) -> Fake {
+pub(super) async fn played(story: Vec<Step>, ends_after: Option<usize>) -> Fake {
     let fake = cluster();
     fake.state().ends_after = ends_after;
     let mut context = process(&fake);

@@ -8,12 +8,15 @@ mod kept_volumes;
 mod rollout_faults;
 mod rollouts;
 mod sealing;
+mod shutdown;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
-use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Says, SignOffSpec, Subject, Target, TargetKind};
+use foureyes_core::api::{
+    DeletionRequest, DeletionRequestSpec, Says, Shutdown, SignOffSpec, Subject, Target, TargetKind,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -96,11 +99,17 @@ fn target() -> Target {
 
 /// alice asks for the deletion of the claim, in the request `one`.
 fn alice_asks(fake: &Fake) {
+    alice_asks_for(fake, None);
+}
+
+/// The same, and says who shuts down what uses it.
+fn alice_asks_for(fake: &Fake, shutdown: Option<Shutdown>) {
     let spec = DeletionRequestSpec {
         target: target(),
         reason: "r".to_owned(),
         ticket: None,
         retention: None,
+        shutdown,
         requester: None,
     };
     let request = fake.stamp().requested(DeletionRequest::new("one", spec), "alice");

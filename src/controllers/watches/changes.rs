@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 
-use super::{Latch, untyped};
+use super::{GATHER, Latch, untyped};
 use crate::cluster::watch::{Seen, watch, watch_untyped};
 use crate::cluster::workloads::{ROLLOUT, Recorded};
 use crate::controllers::changes::Known;
@@ -129,11 +129,18 @@ pub async fn workloads(context: Context, kind: &'static Recorded) {
     }
 }
 
-/// A change about it always wants to know. Its record is looked at for what runs, and now and then for its pods.
+/// A change about it always wants to know, and so does a request about its namespace or anything in it, which may have
+/// scaled it down. Its record is looked at for what runs, and now and then for its pods.
 fn changed(context: &Shared, workload: WorkloadIdentity, same: bool) {
     let about = context.changes().about(&workload);
     for key in about {
         context.queues.change_requests.soon(key);
+    }
+    if !same {
+        let within = context.requests().within(&workload.namespace);
+        for name in within {
+            context.queues.deletion_requests.within(name, GATHER);
+        }
     }
     context.queues.rollout_records.within(workload, if same { PODS } else { Duration::ZERO });
 }

@@ -119,6 +119,9 @@ const READ_APPS: Rule = Rule {
 };
 /// What the controller reads workloads for.
 const RECORDS: &str = "to put on record what runs, and to see what became of a change";
+/// What it scales workloads for.
+const SCALE: &str = "scales to zero what uses something whose deletion is signed off, where its request says so and its requester may do it, and back";
+const SCALERS: &str = "to name what scales up again what was scaled down";
 const READ_JOBS: Rule = Rule { group: "batch", resources: &["cronjobs"], ..READ_APPS };
 const READ_ARGO: Rule = Rule { group: "argoproj.io", resources: &["rollouts"], ..READ_APPS };
 
@@ -172,6 +175,29 @@ pub const ROLES: &[Role] = &[
                 verbs: &["patch"],
                 why: "puts volumes on Retain before their claims may go, and back when they stay",
             },
+            Rule {
+                group: "apps",
+                resources: &["deployments/scale", "replicasets/scale", "statefulsets/scale"],
+                names: &[],
+                verbs: &["patch"],
+                why: SCALE,
+            },
+            Rule { group: "argoproj.io", resources: &["rollouts/scale"], names: &[], verbs: &["patch"], why: SCALE },
+            Rule {
+                group: "batch",
+                resources: &["cronjobs"],
+                names: &[],
+                verbs: &["patch"],
+                why: "suspends CronJobs in the same way; their templates are guarded against it as against everybody",
+            },
+            Rule {
+                group: "autoscaling",
+                resources: &["horizontalpodautoscalers"],
+                names: &[],
+                verbs: &["list"],
+                why: SCALERS,
+            },
+            Rule { group: "keda.sh", resources: &["scaledobjects"], names: &[], verbs: &["list"], why: SCALERS },
             Rule {
                 group: "apiextensions.k8s.io",
                 resources: &["customresourcedefinitions"],

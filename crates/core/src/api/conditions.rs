@@ -24,6 +24,8 @@ vocabulary!(
         InventoryCurrent,
         /// Nothing has used what would be deleted for long enough (promise 2).
         Quiet,
+        /// What used it was scaled down, where that was asked for (promise 2).
+        ShutDown,
         /// What would be lost outlives the deletion (promise 3).
         DataKept,
         /// Nobody's word was needed beforehand, so that it is owed afterwards.
@@ -66,6 +68,10 @@ vocabulary!(
         InUse,
         Quiescing,
         Unused,
+        ScaledDown,
+        ScalingDown,
+        FoughtBack,
+        LeftToPeople,
         Kept,
         NotKept,
         Verified,

@@ -49,6 +49,9 @@ pub struct DeletionRequestSpec {
     /// How long what was kept of it is held, and what may happen to it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionWish>,
+    /// Who shuts down what uses it, once the deletion is signed off. Without it, as the policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<Shutdown>,
     /// Who asks. Written and sealed by foureyes when the request is created: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Requester>,
@@ -79,6 +82,15 @@ pub enum Afterwards {
     #[default]
     Keep,
     Purge,
+}
+
+/// Who shuts down what uses the target: people (Manual), or foureyes (Scale), which scales workloads to zero and suspends
+/// CronJobs as far as the requester may, and puts that back if nothing is deleted after all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Shutdown {
+    #[default]
+    Manual,
+    Scale,
 }
 
 /// The object to delete.
@@ -123,7 +135,12 @@ impl DeletionRequestStatus {
     /// Something that was changed for this request is not put back yet.
     pub fn is_unsettled(&self) -> bool {
         let put_back = matches!(self.phase, Some(Phase::Rejected | Phase::Cancelled | Phase::Expired));
-        put_back && self.protections.iter().any(|protection| !protection.settled)
+        put_back && (self.protections.iter().any(|protection| !protection.settled) || self.is_scaled_down())
+    }
+
+    /// Something was scaled down for this request, and is not put back.
+    pub fn is_scaled_down(&self) -> bool {
+        self.scaled_down.iter().any(|scaled| !scaled.settled)
     }
 }
 
@@ -241,6 +258,13 @@ pub struct DeletionRequestStatus {
     /// For how many days what is kept of it is held once it is gone, as far as is agreed now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_days: Option<i32>,
+    /// When what uses the target was looked at to be scaled down. What is started later is left to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown_since: Option<Time>,
+    /// What was scaled to zero or suspended, with its value before. It is put back when the request ends otherwise than
+    /// by the deletion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaled_down: Vec<ScaledDown>,
     /// The `BackupRetention` that holds what was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_retention: Option<String>,
@@ -300,6 +324,28 @@ pub struct Protection {
     /// Its value while the request stands.
     pub after: String,
     /// It was put back, or left as it is because putting back was not safe; nothing more happens to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+}
+
+/// One workload that was scaled to zero, or a CronJob that was suspended.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaledDown {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+    /// Path of the field: `spec.replicas` or `spec.suspend`.
+    pub field: String,
+    /// Its value before.
+    pub before: String,
+    /// Its value while the request stands.
+    pub after: String,
+    /// It was seen at this value: from then on whoever changes it is not fought.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen: bool,
+    /// It was put back, or left as it is because somebody changed it since; nothing more happens to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub settled: bool,
 }

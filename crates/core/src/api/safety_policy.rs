@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Shutdown;
+
 /// What is protected and how strictly. The policy named `default` is the floor for the whole cluster; others select
 /// namespaces and only tighten.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
     shortname = "spol",
     category = "foureyes",
     status = "SafetyPolicyStatus",
-    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || has(self.spec.systemNamespaces) || has(self.spec.standardChanges) || has(self.spec.freeChanges) || has(self.spec.rolloutResources) || (has(self.spec.deletion) && has(self.spec.deletion.exempt)))").message("only the policy named default may set identities, environments, systemNamespaces, delegations, standardChanges, freeChanges, rolloutResources and deletion.exempt"),
+    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || has(self.spec.systemNamespaces) || has(self.spec.standardChanges) || has(self.spec.freeChanges) || has(self.spec.rolloutResources) || (has(self.spec.deletion) && (has(self.spec.deletion.exempt) || has(self.spec.deletion.shutdown))))").message("only the policy named default may set identities, environments, systemNamespaces, delegations, standardChanges, freeChanges, rolloutResources, deletion.exempt and deletion.shutdown"),
     validation = Rule::new("self.metadata.name != 'default' || !has(self.spec.selector)").message("the policy named default applies everywhere and takes no selector"),
     printcolumn = r#"{"name":"Deletions","type":"string","jsonPath":".spec.enforcement.deletions"}"#,
     printcolumn = r#"{"name":"Rollouts","type":"string","jsonPath":".spec.enforcement.rollouts"}"#,
@@ -326,6 +328,9 @@ pub struct DeletionRules {
     /// Storage that holds nothing worth protecting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exempt: Option<Exempt>,
+    /// Who shuts down what uses the target, where a request does not say. Built-in: Manual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<Shutdown>,
 }
 
 /// When volumes are put on Retain, from loose to strict: once the deletion of their claims is signed off, or from their

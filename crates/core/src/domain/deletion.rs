@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Author, BREAK_GLASS_GROUP, DelegatedAction, DeletionRequest, DeletionRequestStatus, Mode, Phase, Says, SignOff,
-    Target, TargetKind,
+    Author, BREAK_GLASS_GROUP, ConditionType, DelegatedAction, DeletionRequest, DeletionRequestStatus, Mode, Phase,
+    Says, SignOff, Target, TargetKind,
 };
 use crate::domain::agreement::awaited;
 use crate::domain::identity::{ActorKind, classify, is_usable};
@@ -295,7 +295,12 @@ fn not_prepared(
         }
         _ => return Ok(()),
     };
-    Err(refuse(Code::NotYetExecutable, why).next("See how it stands with:", ready::show(name)))
+    let shutdown = status.conditions.iter().find(|known| known.type_ == ConditionType::ShutDown.as_str());
+    let mut refusal = refuse(Code::NotYetExecutable, why);
+    if let Some(shutdown) = shutdown.filter(|_| status.phase == Some(Phase::Quiescing)) {
+        refusal = refusal.detail(format!("foureyes shuts it down: {}", shutdown.message));
+    }
+    Err(refusal.next("See how it stands with:", ready::show(name)))
 }
 
 /// Of several requests about one object, which to speak about: the one whose refusal comes closest to an allow of what

@@ -1,6 +1,6 @@
 //! Where a DeletionRequest stands, from what was observed: the controller's decision, pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -19,6 +19,7 @@ use crate::domain::preparing::{self, Outcome, prepare};
 use crate::domain::quiet::{Quietness, Usage, quietness};
 use crate::domain::ready;
 use crate::domain::request::Request as _;
+use crate::domain::shutdown::{self, Change, Users};
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
 use crate::domain::telling::{condition, summary};
 use crate::seal::KeyRing;
@@ -57,10 +58,14 @@ pub struct Observed<'a> {
     pub live: &'a Inventory,
     /// Who uses it.
     pub usage: &'a Usage,
+    /// What of it could be scaled down; nothing where that is left to people.
+    pub users: Option<&'a Users>,
     /// Of what was signed off, the volumes that are there although the target is gone.
     pub outlived: &'a [Volume],
     /// Another request about the same data has not ended.
     pub asked_elsewhere: bool,
+    /// UIDs of what other open requests have scaled down: they put it back themselves.
+    pub scaled_elsewhere: &'a BTreeSet<Box<str>>,
 }
 
 /// The target, looked up by name and compared by UID.
@@ -82,6 +87,10 @@ pub struct Plan {
     pub keep: Vec<Keep>,
     /// What is put back, before the status that says so is written.
     pub put_back: Vec<Protection>,
+    /// What is scaled down, once the status that says so is written.
+    pub scale_down: Vec<Change>,
+    /// What is scaled to what it was, before the status that says so is written.
+    pub scale_back: Vec<Change>,
     /// What holds the volumes that outlived the target, before the status that says so is written.
     pub retention: Option<BackupRetentionSpec>,
     /// The next moment at which something changes by itself.
@@ -116,7 +125,8 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     let retention = deleted.then(held).flatten();
     status.backup_retention = retention.as_ref().and(observed.request.metadata.name.clone());
     let look_again = look_again(&status, &quiet, now);
-    Ok(Plan { status, events, keep, put_back: Vec::new(), retention, look_again })
+    let scale_down = outcome.shutdown.map(|step| step.changes).unwrap_or_default();
+    Ok(Plan { status, events, keep, put_back: Vec::new(), scale_down, scale_back: Vec::new(), retention, look_again })
 }
 
 fn look_again(status: &DeletionRequestStatus, quiet: &Quietness, now: Timestamp) -> Option<Timestamp> {
@@ -146,12 +156,21 @@ fn settle(observed: &Observed<'_>, before: DeletionRequestStatus, now: Timestamp
         events: Vec::new(),
         keep: Vec::new(),
         put_back: Vec::new(),
+        scale_down: Vec::new(),
+        scale_back: Vec::new(),
         retention: None,
         look_again: due.filter(|due| *due > now),
     };
-    if due.is_some_and(|due| due <= now) && !waits {
-        let live = Some(observed.live).filter(|_| observed.target == TargetState::Live);
+    let is_due = due.is_some_and(|due| due <= now);
+    let is_live = observed.target == TargetState::Live;
+    if is_due && !waits {
+        let live = Some(observed.live).filter(|_| is_live);
         (plan.put_back, plan.status.protections) = kept::settled(&plan.status.protections, live);
+    }
+    if is_due && !matches!(observed.target, TargetState::Going(_)) {
+        let users = observed.users.filter(|_| is_live);
+        let scaled = &plan.status.scaled_down;
+        (plan.scale_back, plan.status.scaled_down) = shutdown::put_back(scaled, users, observed.scaled_elsewhere);
     }
     plan
 }
@@ -174,7 +193,7 @@ fn describe(observed: &Observed<'_>, status: &mut DeletionRequestStatus) -> Resu
     Ok(())
 }
 
-fn proven<'a>(observed: &Observed<'a>) -> Option<&'a Author> {
+pub(super) fn proven<'a>(observed: &Observed<'a>) -> Option<&'a Author> {
     prove_requester(observed.ring, observed.request).ok()
 }
 
@@ -394,6 +413,9 @@ fn set_conditions(
         set(ConditionType::Quiet, is, reason, message);
         let (is, reason, message) = preparing::kept_condition(covered);
         set(ConditionType::DataKept, is, reason, message);
+    }
+    if let Some(step) = &outcome.shutdown {
+        set(ConditionType::ShutDown, step.is_down, step.reason, step.message.clone());
     }
 }
 

@@ -22,6 +22,7 @@ pub mod request;
 pub mod rollout;
 pub mod scope;
 pub mod selector;
+pub mod shutdown;
 pub mod speaking;
 pub mod statement;
 pub mod telling;

@@ -5,10 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ConditionReason, DeletionRequestStatus, Phase};
 use crate::domain::inventory::Inventory;
-use crate::domain::judgement::{Executor, Judgement};
+use crate::domain::judgement::{Executor, Judgement, person_asking};
 use crate::domain::kept::{self, unkept};
-use crate::domain::lifecycle::Observed;
+use crate::domain::lifecycle::{Observed, proven};
 use crate::domain::quiet::Quietness;
+use crate::domain::shutdown::{Step, shut_down};
 use crate::domain::statement::stated;
 
 /// Volumes named in a condition.
@@ -22,17 +23,19 @@ pub(super) struct Outcome {
     pub note: String,
     /// The data has to outlive the target from now on.
     pub keeps: bool,
+    /// What was done about what still runs, if foureyes shuts it down.
+    pub shutdown: Option<Step>,
 }
 
 impl Outcome {
     pub fn ended(phase: Phase, reason: ConditionReason, note: impl Into<String>) -> Self {
-        Self { phase, reason, waiting_for: None, note: note.into(), keeps: false }
+        Self { phase, reason, waiting_for: None, note: note.into(), keeps: false, shutdown: None }
     }
 
     pub fn open(phase: Phase, reason: ConditionReason, waiting_for: impl Into<String>) -> Self {
         let waiting_for = waiting_for.into();
         let note = format!("waits for {waiting_for}");
-        Self { phase, reason, note, waiting_for: Some(waiting_for), keeps: false }
+        Self { phase, reason, note, waiting_for: Some(waiting_for), keeps: false, shutdown: None }
     }
 
     pub fn keeping(self) -> Self {
@@ -55,10 +58,26 @@ pub(super) fn prepare(
         let waits = format!("a request with retention.exception: nothing can keep {name} ({why})");
         return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
     }
+    let asker = person_asking(proven(observed), &observed.policies.floor().identities);
+    let shutdown = observed.users.map(|users| shut_down(users, asker, status, now));
+    let outcome = waits(observed, status, judgement, (quiet, covered), shutdown.as_ref(), now);
+    Outcome { shutdown, ..outcome }
+}
+
+fn waits(
+    observed: &Observed<'_>,
+    status: &mut DeletionRequestStatus,
+    judgement: &Judgement,
+    (quiet, covered): (&Quietness, &Inventory),
+    shutdown: Option<&Step>,
+    now: Timestamp,
+) -> Outcome {
     let unkept = unkept(covered).len();
     if !quiet.suffices() {
         let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
-        return Outcome::open(Phase::Quiescing, reason, quiet.waits_for()).keeping();
+        let people = shutdown.and_then(|step| step.people.as_ref()).map(|people| format!("; {people}"));
+        let waits = format!("{}{}", quiet.waits_for(), people.unwrap_or_default());
+        return Outcome::open(Phase::Quiescing, reason, waits).keeping();
     }
     if unkept > 0 {
         let volumes = if unkept == 1 { "volume" } else { "volumes" };

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde::Serialize;
 
 use crate::api::{
-    ChangePhase, ChangeRequest, ChangeRequestSpec, ConditionType, DeletionRequest, DeletionRequestSpec, Phase,
-    Requester, Subject,
+    ChangePhase, ChangeRequest, ChangeRequestSpec, ConditionType, DeletionRequest, DeletionRequestSpec,
+    DeletionRequestStatus, Phase, Requester, Subject,
 };
 use crate::domain::lifecycle::TargetState;
 use crate::domain::ready;
@@ -158,6 +158,13 @@ impl Request for DeletionRequest {
     fn kept(&self, target: TargetState, now: Timestamp) -> Option<String> {
         if self.stage() == Stage::InUse || matches!(target, TargetState::Going(_)) {
             return Some("its target is being deleted on its strength".to_owned());
+        }
+        // Without it nobody could tell how much ran before.
+        let ended =
+            |status: &DeletionRequestStatus| status.phase == Some(Phase::Executed) || target == TargetState::Gone;
+        if self.status.as_ref().is_some_and(|status| status.is_scaled_down() && !ended(status)) {
+            let why = "what was scaled down for it is put back only while it is there; Cancel, signed off by its requester, ends it and has that put back";
+            return Some(why.to_owned());
         }
         // Without it nobody could tell that the annotation was used; a new request would take it in once more.
         let used = self.status.as_ref().filter(|status| status.annotation.is_some() && target == TargetState::Live)?;

@@ -24,6 +24,7 @@ mod rollouts;
 mod scenario;
 mod schema;
 mod scope;
+mod shutdown;
 mod speaking;
 mod support;
 mod templates;

@@ -1,7 +1,7 @@
 //! Sealed requests and sign-offs as the API server would have them, made with a real key, and what decisions read
 //! beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use foureyes_core::api::{
@@ -17,6 +17,7 @@ use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::quiet::Usage;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::request::Request as _;
+use foureyes_core::domain::shutdown::Users;
 use foureyes_core::domain::statement::{
     ApprovalRecord, prove_requester, request_digest, seal_requester, seal_sign_off, subject_digest,
 };
@@ -163,7 +164,7 @@ fn wishing(
     requester: Option<&Author>,
 ) -> DeletionRequest {
     let reason = "moved elsewhere".to_owned();
-    let mut spec = DeletionRequestSpec { target, reason, ticket: None, retention, requester: None };
+    let mut spec = DeletionRequestSpec { target, reason, ticket: None, retention, shutdown: None, requester: None };
     if let Some(author) = requester {
         let seal = seal_requester(key(), CLUSTER, name, &spec, author, &time(0)).unwrap();
         spec.requester = Some(Requester { author: author.clone(), at: time(0), seal: Some(seal) });
@@ -248,6 +249,9 @@ pub struct Scene {
     pub asked_elsewhere: bool,
     /// Of the namespace.
     pub labels: BTreeMap<String, String>,
+    pub scaled_elsewhere: BTreeSet<Box<str>>,
+    /// What could be scaled down, where foureyes does it.
+    pub users: Option<Users>,
 }
 
 impl Scene {
@@ -281,6 +285,8 @@ impl Scene {
             outlived: Vec::new(),
             asked_elsewhere: false,
             labels: BTreeMap::new(),
+            scaled_elsewhere: BTreeSet::new(),
+            users: None,
         }
     }
 
@@ -345,6 +351,8 @@ impl Scene {
             usage: &self.usage,
             outlived: &self.outlived,
             asked_elsewhere: self.asked_elsewhere,
+            scaled_elsewhere: &self.scaled_elsewhere,
+            users: self.users.as_ref(),
         };
         decide(&observed, at(second)).unwrap()
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Target};
+use clap::{Args, ValueEnum};
+use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Shutdown, Target};
 use foureyes_core::domain::ready;
 use foureyes_core::domain::request::{Request as _, Stage};
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +34,9 @@ Examples:
   # A namespace, with all that is in it
   kubectl foureyes delete ns/old-shop --reason \"the new shop has run for a quarter\"
 
+  # The same, and foureyes scales down what runs in it once the deletion is signed off
+  kubectl foureyes delete ns/old-shop --reason \"the new shop has run for a quarter\" --shutdown scale
+
   # In a script: the name alone, once it can be signed off
   kubectl foureyes delete pvc/reports -n shop --reason \"moved to the warehouse\" --yes -o name
 
@@ -59,6 +62,10 @@ pub struct Delete {
     /// Where it is tracked elsewhere
     #[arg(long, value_name = "TEXT")]
     pub ticket: Option<String>,
+    /// Who shuts down what uses it, once it is signed off: people, or foureyes in your name, which scales to zero what you
+    /// may scale, and back if nothing is deleted [default: as the policy says]
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub shutdown: Option<By>,
     /// Ask for it although the dry run was allowed, for example while the policy only warns
     #[arg(long)]
     pub anyway: bool,
@@ -71,6 +78,24 @@ pub struct Delete {
     /// How long to wait until the request says what would be lost
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
+}
+
+/// Who shuts down what uses the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// People do it
+    Manual,
+    /// foureyes scales to zero
+    Scale,
+}
+
+impl From<By> for Shutdown {
+    fn from(by: By) -> Self {
+        match by {
+            By::Manual => Self::Manual,
+            By::Scale => Self::Scale,
+        }
+    }
 }
 
 /// A duration on the command line.
@@ -131,6 +156,7 @@ fn request(target: &Target, args: &Delete) -> DeletionRequest {
         reason: args.reason.clone(),
         ticket: args.ticket.clone(),
         retention: None,
+        shutdown: args.shutdown.map(Shutdown::from),
         requester: None,
     };
     DeletionRequest { metadata, spec, status: None }
@@ -248,6 +274,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::request::tests::deletion;
+    use clap::Parser as _;
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -289,6 +316,21 @@ Once it is signed off, whoever may delete it can do so with:
     #[case(json!({"status": {"phase": "Cancelled"}}), true)]
     fn it_is_waited_for_until_it_can_be_signed_off_or_has_ended(#[case] extra: Value, #[case] listed: bool) {
         assert_eq!(is_listed(&deletion(&extra)), listed);
+    }
+
+    #[test]
+    fn who_shuts_it_down_is_said_only_if_somebody_said_it() {
+        let target = deletion(&json!({})).spec.target;
+        let args = |more: &[&str]| {
+            let line = [&["kubectl-foureyes", "delete", "ns/old-shop", "--reason", "r"], more].concat();
+            match crate::cli::Cli::try_parse_from(line).unwrap().command {
+                crate::cli::Command::Delete(args) => args,
+                _ => unreachable!(),
+            }
+        };
+        let asked = |more: &[&str]| request(&target, &args(more)).spec.shutdown;
+        assert_eq!((asked(&[]), asked(&["--shutdown", "scale"])), (None, Some(Shutdown::Scale)));
+        assert_eq!(asked(&["--shutdown=manual"]), Some(Shutdown::Manual));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use crate::api::{
     Approvals, DelegatedAction, Delegation, Environment, Identities, IdentityMatcher, KeepVolumes, MachineSubmitter,
-    Mode, Pin, RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, StandardChange,
+    Mode, Pin, RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, Shutdown, StandardChange,
 };
 use crate::domain::policy::DEFAULT;
 use crate::domain::rollout::free::controls_sidecars;
@@ -78,6 +78,7 @@ pub struct Floor {
     pub identities: Identities,
     pub delegations: Vec<Delegation>,
     pub exemption: Exemption,
+    pub shutdown: Shutdown,
     /// Beside [`SYSTEM_NAMESPACES`].
     pub system_namespaces: Vec<String>,
     pub standard_changes: Vec<StandardChange>,
@@ -181,6 +182,7 @@ fn refuse_floor_fields(spec: &SafetyPolicySpec) -> Result<(), PolicyError> {
         ("spec.freeChanges", spec.free_changes.is_some()),
         ("spec.rolloutResources", spec.rollout_resources.is_some()),
         ("spec.deletion.exempt", spec.deletion.as_ref().is_some_and(|deletion| deletion.exempt.is_some())),
+        ("spec.deletion.shutdown", spec.deletion.as_ref().is_some_and(|deletion| deletion.shutdown.is_some())),
     ];
     set.iter().find(|(_, set)| *set).map_or(Ok(()), |(field, _)| Err(PolicyError::DefaultOnly(field)))
 }
@@ -236,7 +238,8 @@ fn floor(spec: &SafetyPolicySpec) -> Result<Floor, PolicyError> {
             .map_err(|error| PolicyError::Selector("spec.environments[].selector", error))?;
         Ok((selector, rule.environment))
     });
-    let exempt = spec.deletion.as_ref().and_then(|deletion| deletion.exempt.clone()).unwrap_or_default();
+    let deletion = spec.deletion.clone().unwrap_or_default();
+    let exempt = deletion.exempt.unwrap_or_default();
     let claims = exempt.claim_selector.as_ref().map(|selector| {
         let equalities = selector.match_labels.iter().flatten().map(|(key, _)| key);
         let expressions = selector.match_expressions.iter().flatten().map(|expression| &expression.key);
@@ -258,6 +261,7 @@ fn floor(spec: &SafetyPolicySpec) -> Result<Floor, PolicyError> {
         identities: spec.identities.clone().unwrap_or_default(),
         delegations: spec.delegations.clone().unwrap_or_default(),
         exemption: Exemption { storage_classes: exempt.storage_classes, claims: claims.transpose()? },
+        shutdown: deletion.shutdown.unwrap_or_default(),
         system_namespaces: spec.system_namespaces.clone().unwrap_or_default(),
         standard_changes,
         free_annotations: free_annotations(spec)?,
