@@ -1,4 +1,4 @@
-//! Workloads read for who uses a target, and scaled: through their `scale` subresource, and CronJobs by `suspend`.
+//! Workloads read for who uses a target, and scaled: through their `scale` subresource, and `CronJob`s by `suspend`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -85,7 +85,7 @@ pub enum Afterwards {
 }
 
 /// Who shuts down what uses the target: people (Manual), or foureyes (Scale), which scales workloads to zero and suspends
-/// CronJobs as far as the requester may, and puts that back if nothing is deleted after all.
+/// `CronJob`s as far as the requester may, and puts that back if nothing is deleted after all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Shutdown {
     #[default]
@@ -328,7 +328,7 @@ pub struct Protection {
     pub settled: bool,
 }
 
-/// One workload that was scaled to zero, or a CronJob that was suspended.
+/// One workload that was scaled to zero, or a `CronJob` that was suspended.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaledDown {

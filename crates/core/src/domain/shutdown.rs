@@ -163,17 +163,14 @@ pub fn shut_down(users: &Users, asker: Option<&Author>, status: &mut DeletionReq
     status.shutdown_since.get_or_insert_with(|| stated(now));
     let mut recorded = std::mem::take(&mut status.scaled_down);
     for workload in &users.workloads {
-        let known = recorded.iter().position(|known| known.uid == workload.uid && !known.settled);
-        match known.map(|at| (at, &mut recorded[at])) {
-            Some((at, known)) => {
-                if again(workload, known, &mut sorted) == Kept::No {
-                    recorded.remove(at);
-                }
+        let at = recorded.iter().position(|known| known.uid == workload.uid && !known.settled);
+        if let Some((at, known)) = at.and_then(|at| Some((at, recorded.get_mut(at)?))) {
+            if again(workload, known, &mut sorted) == Kept::No {
+                recorded.remove(at);
             }
-            None => {
-                let is_full = recorded.len() >= MOST;
-                recorded.extend(first(workload, since, is_full, &mut sorted));
-            }
+        } else {
+            let is_full = recorded.len() >= MOST;
+            recorded.extend(first(workload, since, is_full, &mut sorted));
         }
     }
     status.scaled_down = recorded;

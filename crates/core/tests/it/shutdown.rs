@@ -44,8 +44,8 @@ fn down(workload: &Workload) -> Workload {
     Workload { value: workload.field.down().to_owned(), ..workload.clone() }
 }
 
-fn users(workloads: &[Workload]) -> Option<Users> {
-    Some(Users { workloads: workloads.to_vec(), others: Vec::new() })
+fn users(workloads: &[Workload]) -> Users {
+    Users { workloads: workloads.to_vec(), others: Vec::new() }
 }
 
 /// alice asks for a namespace in which pods run, with what foureyes shall scale down, and bob signs it off.
@@ -55,7 +55,7 @@ fn signed_off(asker: Option<&Author>, workloads: &[Workload]) -> Scene {
     scene.reconciled(TargetState::Live, 1);
     scene.approves(&named("bob"), 10);
     scene.approves(&named("carol"), 11);
-    scene.users = users(workloads);
+    scene.users = Some(users(workloads));
     scene
 }
 
@@ -85,7 +85,7 @@ fn noted(plan: &Plan) -> Vec<(&str, &str, bool)> {
 fn nothing_is_scaled_before_it_was_signed_off_and_nothing_while_it_is_on_hold() {
     let web = deployment("web", 3);
     let mut scene = Scene::of_namespace(Some(&named("alice")));
-    scene.users = users(std::slice::from_ref(&web));
+    scene.users = Some(users(std::slice::from_ref(&web)));
     let plan = scene.reconciled(TargetState::Live, 1);
     assert!(plan.scale_down.is_empty() && plan.status.scaled_down.is_empty());
     scene.approves(&named("bob"), 10);
@@ -106,12 +106,12 @@ fn what_runs_is_noted_then_scaled_down_then_seen() {
     assert_eq!((plan.status.phase, waits(&plan)), (Some(Phase::Quiescing), "the end of pod web-1"));
 
     // The process ended before it had made one of them: the same again, and nothing for the other.
-    scene.users = users(&[down(&report), idle.clone(), web.clone()]);
+    scene.users = Some(users(&[down(&report), idle.clone(), web.clone()]));
     let plan = scene.reconciled(TargetState::Live, 21);
     assert_eq!(changes(&plan), [("web", "0")]);
     assert_eq!(noted(&plan), [("report", "false", true), ("web", "3", false)]);
 
-    scene.users = users(&[down(&report), idle, down(&web)]);
+    scene.users = Some(users(&[down(&report), idle, down(&web)]));
     let plan = scene.reconciled(TargetState::Live, 22);
     assert!(plan.scale_down.is_empty());
     assert_eq!(noted(&plan), [("report", "false", true), ("web", "3", true)]);
@@ -124,7 +124,7 @@ fn what_runs_is_noted_then_scaled_down_then_seen() {
 fn what_was_scaled_meanwhile_goes_back_to_what_it_was_last() {
     let mut scene = by_alice(&[deployment("web", 3)]);
     scene.reconciled(TargetState::Live, 20);
-    scene.users = users(&[deployment("web", 5)]);
+    scene.users = Some(users(&[deployment("web", 5)]));
     let plan = scene.reconciled(TargetState::Live, 21);
     assert_eq!((changes(&plan), noted(&plan)), (vec![("web", "0")], vec![("web", "5", false)]));
 }
@@ -134,14 +134,14 @@ fn what_runs_again_is_named_and_not_fought() {
     let web = deployment("web", 3);
     let mut scene = by_alice(std::slice::from_ref(&web));
     scene.reconciled(TargetState::Live, 20);
-    scene.users = users(&[down(&web)]);
+    scene.users = Some(users(&[down(&web)]));
     scene.reconciled(TargetState::Live, 21);
     let again = Workload {
         set_by: Some("argocd-controller".to_owned()),
         scalers: vec!["HorizontalPodAutoscaler/web".to_owned()],
         ..web.clone()
     };
-    scene.users = users(&[again]);
+    scene.users = Some(users(&[again]));
     let plan = scene.reconciled(TargetState::Live, 22);
     assert!(plan.scale_down.is_empty());
     let said = "scaled down once and running again: Deployment/web (set by argocd-controller, scaled by HorizontalPodAutoscaler/web)";
@@ -154,7 +154,7 @@ fn what_runs_again_is_named_and_not_fought() {
 
     // The same said twice is said once, and whoever scales it down by hand has helped.
     assert!(scene.reconciled(TargetState::Live, 24).events.is_empty());
-    scene.users = users(&[deployment("web", 0)]);
+    scene.users = Some(users(&[deployment("web", 0)]));
     let plan = scene.reconciled(TargetState::Live, 25);
     assert_eq!(condition(&plan).0, "True");
 }
@@ -166,7 +166,7 @@ fn what_was_started_later_is_left_to_people() {
     scene.reconciled(TargetState::Live, 20);
     let rescue = Workload { set_at: Some(at(25)), set_by: Some("kubectl".to_owned()), ..deployment("rescue", 1) };
     let unknown = Workload { set_at: None, set_by: None, ..deployment("unknown", 1) };
-    scene.users = users(&[down(&web), rescue, unknown]);
+    scene.users = Some(users(&[down(&web), rescue, unknown]));
     let plan = scene.reconciled(TargetState::Live, 26);
     assert!(plan.scale_down.is_empty());
     let said = "started since: Deployment/rescue (set by kubectl), Deployment/unknown";
@@ -182,11 +182,12 @@ fn what_the_requester_may_not_do_is_left_to_people_until_they_may() {
     let said = "alice may not scale Deployment/web; alice may not suspend CronJob/report";
     assert_eq!(condition(&plan), ("False", "LeftToPeople", said));
     assert_eq!(waits(&plan), format!("the end of pod web-1; {said}"));
-    scene.users = users(&[cron_job("report"), down(&deployment("api", 1)), deployment("web", 3)]);
+    scene.users = Some(users(&[cron_job("report"), down(&deployment("api", 1)), deployment("web", 3)]));
     assert_eq!(changes(&scene.reconciled(TargetState::Live, 30)), [("report", "true"), ("web", "0")]);
 
     // Taken again before it was done: it is not done, and not put back either.
-    scene.users = users(&[down(&cron_job("report")), down(&deployment("api", 1)), forbidden(deployment("web", 3))]);
+    scene.users =
+        Some(users(&[down(&cron_job("report")), down(&deployment("api", 1)), forbidden(deployment("web", 3))]));
     let plan = scene.reconciled(TargetState::Live, 31);
     assert_eq!((plan.scale_down.len(), noted(&plan).len()), (0, 2));
 }
@@ -240,7 +241,7 @@ fn the_request_says_who_shuts_down_and_else_the_policy() {
 fn ended(workloads: &[Workload]) -> Scene {
     let mut scene = by_alice(workloads);
     scene.reconciled(TargetState::Live, 20);
-    scene.users = Some(Users { workloads: workloads.iter().map(down).collect(), others: Vec::new() });
+    scene.users = Some(users(&workloads.iter().map(down).collect::<Vec<_>>()));
     scene.reconciled(TargetState::Live, 21);
     scene.says(&named("alice"), Says::Cancel, 30);
     let plan = scene.reconciled(TargetState::Live, 31);
@@ -265,10 +266,10 @@ fn it_is_put_back_as_it_was() {
     assert!(plan.status.is_unsettled(), "it is done with once it is seen to be as it was");
 
     // One of them, and the process ended.
-    scene.users = users(&[report.clone(), down(&web)]);
+    scene.users = Some(users(&[report.clone(), down(&web)]));
     let plan = scene.decided(TargetState::Live, late() + 1);
     assert_eq!(plan.scale_back.len(), 1);
-    scene.users = users(&[report, web]);
+    scene.users = Some(users(&[report, web]));
     let plan = scene.reconciled(TargetState::Live, late() + 2);
     assert!(plan.scale_back.is_empty() && !plan.status.is_unsettled());
 }
@@ -278,7 +279,7 @@ fn what_somebody_changed_since_is_left_alone() {
     let web = deployment("web", 3);
     for changed in [deployment("web", 1), Workload { uid: "another".to_owned(), ..down(&web) }] {
         let mut scene = ended(std::slice::from_ref(&web));
-        scene.users = users(&[changed]);
+        scene.users = Some(users(&[changed]));
         let plan = scene.reconciled(TargetState::Live, late());
         assert!(plan.scale_back.is_empty() && !plan.status.is_unsettled());
     }
@@ -314,7 +315,7 @@ fn a_request_stays_until_what_was_scaled_down_for_it_is_put_back() {
     assert_eq!(refusal.code, Code::RequestInUse);
     assert!(refusal.sentence.contains("is put back only while it is there"), "{}", refusal.sentence);
     assert!(deleted(&scene, TargetState::Gone).is_ok());
-    scene.users = users(&[deployment("web", 3)]);
+    scene.users = Some(users(&[deployment("web", 3)]));
     scene.reconciled(TargetState::Live, late());
     assert!(deleted(&scene, TargetState::Live).is_ok());
     assert!(scene.request.kept(TargetState::Live, at(40)).is_none());
