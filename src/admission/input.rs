@@ -6,7 +6,7 @@ use foureyes_core::api::{
     APPROVED_BY, APPROVED_BY_RECORD, ChangeRequest, ChangeRequestStatus, DeletionRequest, DeletionRequestStatus,
     METADATA_PREFIX, SignOff, Target, TargetKind, is_name,
 };
-use foureyes_core::domain::inventory::{Claim, Controller};
+use foureyes_core::domain::inventory::{Claim, Controller, owners};
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{AddedOwner, OwnMetadata};
 use foureyes_core::domain::speaking::Annotation;
@@ -97,6 +97,7 @@ pub fn claim(namespace: &str, object: &Object<'_>) -> Result<Claim, Refusal> {
         storage_class: spec.storage_class_name.as_deref().map(Into::into),
         size: size.map(|size| (&**size).into()),
         controller: controller(meta),
+        owners: owners(meta.owner_references.iter().flatten().map(|owner| &*owner.uid)),
         going_since: going_since(meta)?,
         ..Claim::default()
     }
@@ -121,6 +122,11 @@ pub fn whole(body: &[u8], api_version: &str, kind: &str) -> Result<serde_json::V
     fields.insert("apiVersion".to_owned(), api_version.into());
     fields.insert("kind".to_owned(), kind.into());
     Ok(object)
+}
+
+/// Both objects as a whole: as it was and as it would be, null where there is none.
+pub fn both(body: &[u8]) -> Result<[serde_json::Value; 2], Refusal> {
+    review::both(body).map_err(|error| unreadable(&format!("object: {error}")))
 }
 
 /// The deletionTimestamp, if there is one.
@@ -218,8 +224,19 @@ pub fn annotation<'r>(meta: &'r Metadata<'_>) -> Annotation<'r> {
 
 /// What a deletion of this claim or namespace would be a target of.
 pub fn target(kind: TargetKind, namespace: Option<&str>, object: &Object<'_>) -> Result<Target, Refusal> {
+    versioned(kind, "v1", namespace, object)
+}
+
+/// The same of an object of any kind, in the version in which it is sent.
+pub fn versioned(
+    kind: TargetKind,
+    version: &str,
+    namespace: Option<&str>,
+    object: &Object<'_>,
+) -> Result<Target, Refusal> {
+    let group = if kind.group().is_empty() { String::new() } else { format!("{}/", kind.group()) };
     Ok(Target {
-        api_version: "v1".to_owned(),
+        api_version: format!("{group}{version}"),
         kind,
         namespace: namespace.map(str::to_owned),
         name: name(object)?.to_owned(),

@@ -246,6 +246,24 @@ pub fn whole(body: &[u8]) -> Result<serde_json::Value, serde_json::Error> {
     serde_json::from_slice::<Whole>(body).map(|whole| whole.request.object)
 }
 
+/// The objects of a review as a whole, as they were and as they would be, for those few rules that read more of them than
+/// is kept; null where there is none.
+pub fn both(body: &[u8]) -> Result<[serde_json::Value; 2], serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Both {
+        request: Inner,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Inner {
+        #[serde(default)]
+        object: serde_json::Value,
+        #[serde(default)]
+        old_object: serde_json::Value,
+    }
+    serde_json::from_slice::<Both>(body).map(|Both { request }| [request.old_object, request.object])
+}
+
 /// Reads a review.
 pub fn read(body: &[u8]) -> Result<Request<'_>, serde_json::Error> {
     serde_json::from_slice::<Review<'_>>(body).map(|review| review.request)

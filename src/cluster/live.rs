@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use foureyes_core::api::{
-    APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff, is_name,
+    APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff, Target, is_name,
 };
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
@@ -203,6 +203,26 @@ impl Live {
         let api: Api<PersistentVolume> = Api::all(self.client.clone());
         let volume = self.call("PersistentVolume", api.get_opt(name)).await?;
         Ok(volume.as_ref().map(Volume::of))
+    }
+
+    /// The target as it is, whatever its kind; nothing if there is no such object.
+    pub async fn target(&self, target: &Target) -> Result<Option<DynamicObject>, ReadError> {
+        if !target.is_well_formed() {
+            return Ok(None);
+        }
+        let (group, version) = target.api_version.split_once('/').unwrap_or(("", &target.api_version));
+        let kind = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: target.api_version.clone(),
+            kind: target.kind.as_str().to_owned(),
+            plural: target.kind.plural().to_owned(),
+        };
+        let api: Api<DynamicObject> = match &target.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind),
+            None => Api::all_with(self.client.clone(), &kind),
+        };
+        self.call(target.kind.as_str(), api.get_opt(&target.name)).await
     }
 
     /// The namespace of this name.

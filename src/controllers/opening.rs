@@ -1,7 +1,7 @@
 //! DeletionRequests that the controller opens itself. Their names are made from what they are for, so that opening
 //! one twice opens one; a name that somebody else took is passed over.
 
-use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Target, TargetKind};
+use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Target};
 use foureyes_core::digest::hex;
 use kube::Api;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -39,10 +39,7 @@ impl Opening<'_> {
     }
 
     fn named(&self, end: &str) -> String {
-        let kind = match self.target.kind {
-            TargetKind::PersistentVolumeClaim => "pvc",
-            TargetKind::Namespace => "ns",
-        };
+        let kind = self.target.kind.prefix();
         // Names of claims and namespaces are ASCII, so that any byte is a boundary.
         let name = self.target.name.get(..NAME).unwrap_or(&self.target.name).trim_end_matches(['.', '-']);
         format!("{kind}-{name}-{end}")
@@ -94,6 +91,8 @@ impl Opening<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use foureyes_core::api::TargetKind;
+
     use super::*;
 
     fn opening<'a>(name: &str, uid: &str, occasion: &'a str) -> Opening<'a> {

@@ -102,6 +102,7 @@ impl Requests {
         let around = match target.kind {
             TargetKind::PersistentVolumeClaim => self.about_namespace(target.rights_namespace()),
             TargetKind::Namespace => self.within(&target.name),
+            _ => Vec::new(),
         };
         around.iter().chain(&self.about(&target.uid)).any(|other| &**other != name)
     }

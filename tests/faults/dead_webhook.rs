@@ -14,6 +14,31 @@ const SYSTEM: &str = "foureyes-system";
 const AS_RESPONDER: [&str; 2] = ["--as=dave", "--as-group=foureyes:breakglass"];
 
 /// `config/default` with nobody behind its webhooks: port 1 refuses at once.
+/// A StatefulSet whose claims would go when it is scaled down, as it was before anybody guarded them.
+fn stateful_set(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": { "name": "db", "namespace": namespace },
+        "spec": {
+            "replicas": 2,
+            "serviceName": "db",
+            "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Delete", "whenScaled": "Delete" },
+            "selector": { "matchLabels": { "app": "db" } },
+            "template": {
+                "metadata": { "labels": { "app": "db" } },
+                "spec": { "containers": [{ "name": "c", "image": "example/db:1",
+                                           "volumeMounts": [{ "name": "data", "mountPath": "/data" }] }] },
+            },
+            "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+            } }],
+        },
+    })
+}
+
+const STATEFUL: &str = "stateful";
+
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::bare("dead-webhook").unwrap();
     let rendered = cluster
@@ -30,6 +55,9 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
         }
         writeln!(text, "---\n{object}").unwrap();
     }
+    let place = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": STATEFUL } });
+    cluster.apply(&place.to_string()).unwrap();
+    cluster.apply(&stateful_set(STATEFUL).to_string()).unwrap();
     cluster.apply(&text).unwrap();
     // policies and webhooks reach the API server's memory a moment after they are stored
     wait_until("the rules to be in force", PATIENCE, || {
@@ -234,28 +262,7 @@ fn jobs_with_ephemeral_volumes_come_and_go() {
 
 #[test]
 fn a_statefulset_that_deletes_its_claims_grows_and_shrinks_and_its_claims_stay() {
-    let ns = production();
-    let set = json!({
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": { "name": "db", "namespace": ns },
-        "spec": {
-            "replicas": 2,
-            "serviceName": "db",
-            "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Delete", "whenScaled": "Delete" },
-            "selector": { "matchLabels": { "app": "db" } },
-            "template": {
-                "metadata": { "labels": { "app": "db" } },
-                "spec": { "containers": [{ "name": "c", "image": "example/db:1",
-                                           "volumeMounts": [{ "name": "data", "mountPath": "/data" }] }] },
-            },
-            "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": {
-                "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
-            } }],
-        },
-    });
-    let by_responder = [&["create", "-f", "-"], &AS_RESPONDER[..]].concat();
-    CLUSTER.kubectl_with("admin", &by_responder, Some(&set.to_string())).unwrap().success("kubectl create").unwrap();
+    let ns = STATEFUL.to_owned();
     eventually("both replicas", || field(&ns, "sts/db", "{.status.readyReplicas}") == "2");
     // it has the same owner as the claim will have, and is guarded by nobody
     let mut pod = owner("v1", "Pod")["metadata"]["ownerReferences"][0].clone();

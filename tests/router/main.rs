@@ -10,4 +10,5 @@ mod rollouts;
 mod stamp;
 mod story;
 mod support;
+mod traffic;
 mod workloads;

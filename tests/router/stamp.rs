@@ -64,11 +64,7 @@ async fn what_can_not_be_read_is_left_for_the_schema_and_guard_names_the_field()
     };
     let asked_for = json!({"target": target, "reason": "r"});
     for (resource, spec, field) in [
-        (
-            "deletionrequests",
-            with(asked_for.clone(), "/target/kind", json!("PersistentVolume")),
-            "spec.target.kind: unknown",
-        ),
+        ("deletionrequests", with(asked_for.clone(), "/target/kind", json!("ConfigMap")), "spec.target.kind: unknown"),
         ("deletionrequests", with(asked_for.clone(), "/reason", json!(7)), "spec.reason: invalid type"),
         ("deletionrequests", json!({"target": target}), "spec: missing field `reason`"),
         ("deletionrequests", Value::Null, "spec: invalid type"),

@@ -42,6 +42,8 @@ codes! {
     EnvironmentLoosened: "A namespace would leave production, which takes its protection away.", "Ask for it with the line that the refusal shows; a second person signs it off.";
     ExemptionAdded: "A label would make a claim exempt from protection.", "Claims are exempt from birth or not at all: recreate it, or request its deletion.";
     OwnerAdded: "A new owner would let the claim be collected with it.", "Name the operator in the policy's delegations, or create the claim with its owner.";
+    KeptForLess: "A snapshot, a backup or claims would be kept for a shorter time, or could be lost at once.", "Ask for it with the line that the refusal shows; a second person signs it off.";
+    ClaimsCollected: "Claims would be collected with what was to be deleted.", "Ask for the deletion of these claims first; once they may go, so may what owns them.";
     FinalizerRemoved: "A finalizer that protects data would be removed.", "Let the controller that set it remove it, or request the deletion.";
     IdentityForged: "Fields that foureyes writes itself were already filled in, or were changed.", "Leave author, requester, at, seal and the record annotation out.";
     IdentityUnusable: "The caller's identity is empty or ambiguous.", "Authenticate with a username that is not empty and has no control characters.";

@@ -9,7 +9,7 @@ use foureyes_core::domain::request::{Request as _, Stage};
 use foureyes_core::reason::Code;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
-use kube::core::ApiResource;
+use kube::core::{ApiResource, GroupVersionKind};
 
 use crate::cluster::{Cluster, Tried, call};
 use crate::dry_run;
@@ -19,7 +19,7 @@ use crate::output::plain;
 use crate::refusal::{code, would_be_lost};
 use crate::wish::{not_needed, said};
 
-const NAMING: &str = "name a claim as pvc/NAME or a namespace as ns/NAME";
+const NAMING: &str = "name a claim as pvc/NAME, a namespace as ns/NAME, or what keeps data as volumesnapshot/NAME or backup.velero.io/NAME";
 
 /// An object as somebody names it: `pvc/reports`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +36,29 @@ impl FromStr for Doomed {
         let kind = match named.kind.as_str() {
             "pvc" | "persistentvolumeclaim" | "persistentvolumeclaims" => TargetKind::PersistentVolumeClaim,
             "ns" | "namespace" | "namespaces" => TargetKind::Namespace,
-            _ => {
-                return Err(format!(
-                    "{NAMING}; what runs is asked to go with `kubectl foureyes request change {text} --remove`"
-                ));
-            }
+            other => keeper(other).ok_or_else(|| {
+                format!("{NAMING}; what runs is asked to go with `kubectl foureyes request change {text} --remove`")
+            })?,
         };
         Ok(Self { kind, name: named.name })
     }
+}
+
+/// A kind that keeps data, as kubectl takes it: `volumesnapshot`, or `backups.velero.io` where others have such a name.
+fn keeper(text: &str) -> Option<TargetKind> {
+    let (name, group) = text.split_once('.').map_or((text, None), |(name, group)| (name, Some(group)));
+    let kinds = TargetKind::ALL.into_iter().filter(|kind| !kind.is_in_use());
+    let mut named = kinds.filter(|kind| {
+        let short = match kind {
+            TargetKind::PersistentVolume => "pv",
+            TargetKind::VolumeSnapshot => "vs",
+            TargetKind::VolumeSnapshotContent => "vsc",
+            _ => kind.plural(),
+        };
+        let called = [kind.plural(), &kind.as_str().to_lowercase(), short].contains(&name);
+        called && group.is_none_or(|group| group == kind.group())
+    });
+    named.next()
 }
 
 /// An object that is there.
@@ -89,6 +104,11 @@ fn known(kind: TargetKind) -> Known {
             Known { resource: ApiResource::erase::<PersistentVolumeClaim>(&()), namespaced: true }
         }
         TargetKind::Namespace => Known { resource: ApiResource::erase::<Namespace>(&()), namespaced: false },
+        _ => {
+            let (group, version) = (kind.group(), "v1");
+            let gvk = GroupVersionKind::gvk(group, version, kind.as_str());
+            Known { resource: ApiResource::from_gvk_with_plural(&gvk, kind.plural()), namespaced: kind.is_namespaced() }
+        }
     }
 }
 
@@ -201,7 +221,12 @@ mod tests {
     #[case("namespaces/reports", Some(TargetKind::Namespace))]
     #[case("reports", None)]
     #[case("pvc/", None)]
-    #[case("pv/reports", None)]
+    #[case("pv/reports", Some(TargetKind::PersistentVolume))]
+    #[case("volumesnapshots/reports", Some(TargetKind::VolumeSnapshot))]
+    #[case("VolumeSnapshotContent/reports", Some(TargetKind::VolumeSnapshotContent))]
+    #[case("backup.velero.io/reports", Some(TargetKind::Backup))]
+    #[case("backup.k8up.io/reports", None)]
+    #[case("snapshots.k8up.io/reports", Some(TargetKind::Snapshot))]
     #[case("pvc/../reports", None)]
     fn claims_and_namespaces_are_named_by_their_kind(#[case] text: &str, #[case] kind: Option<TargetKind>) {
         assert_eq!(text.parse().ok(), kind.map(|kind| Doomed { kind, name: "reports".to_owned() }));

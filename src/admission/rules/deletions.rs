@@ -20,6 +20,7 @@ use super::Scene;
 use crate::admission::confirm::{Asking, Confirmation, Root, unread};
 use crate::admission::input;
 use crate::admission::verdict::{Verdict, enforced};
+use crate::cluster::live::record;
 use crate::manifests::names;
 
 /// A claim, alone or with others, by a person, a machine, or the namespace controller.
@@ -95,6 +96,39 @@ async fn confirmed_claim(
             Err(refusal.or(refused_in_cascade).unwrap_or_else(|| nothing_known(record, target, &inventory)))
         }
     }
+}
+
+/// Whether a request lets what keeps data go.
+pub async fn asked_for(
+    scene: &Scene<'_>,
+    target: &Target,
+    inventory: &Inventory,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let candidates = scene.index.candidates(&target.uid, false);
+    let verdict = if candidates.is_empty() {
+        Err(not_requested(target, inventory))
+    } else {
+        let asking = Asking::begin(scene.live, &candidates).await?;
+        let confirmed = confirmation(scene, effective).deletion(asking, target, None, inventory, scene.author()).await;
+        confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, inventory)))
+    };
+    with_last_request(scene, target, None, verdict, effective).await
+}
+
+/// Whether a claim may go now, for something that it would be collected with.
+pub async fn claim_may_go(
+    scene: &Scene<'_>,
+    claim: &Claim,
+    target: &Target,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let live = scene.live.claim(&claim.namespace, &claim.name).await.map_err(|error| unread(&error))?;
+    let Some(live) = live.filter(|live| live.metadata.uid.as_deref() == Some(&*claim.uid)) else {
+        return Ok(terminating());
+    };
+    let uid = scene.index.namespace(&claim.namespace).map(|place| place.uid.clone()).unwrap_or_default();
+    governed_claim(scene, (&Claim::of(&live), record(&live.metadata)), target, &uid, effective).await
 }
 
 /// No request about this claim is known; it may carry an approval that the controller has yet to take up.

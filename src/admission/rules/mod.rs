@@ -1,6 +1,7 @@
 //! One protection a file; here only which of them judges a review.
 
 mod annotations;
+mod catalogue;
 mod changes;
 mod claims;
 mod definitions;
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use foureyes_core::api::{Author, GROUP};
+use foureyes_core::api::{Author, BREAK_GLASS_GROUP, GROUP};
 use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
@@ -27,7 +28,7 @@ use jiff::Timestamp;
 
 use super::confirm::unread;
 use super::review::{Operation, Request};
-use super::verdict::Verdict;
+use super::verdict::{Verdict, both};
 use crate::cluster::live::Live;
 
 /// What every rule can look at.
@@ -109,6 +110,34 @@ impl Scene<'_> {
     }
 }
 
+/// A StatefulSet runs pods and owns claims, so that two rules judge it. Break-glass passes what runs, and nothing that keeps
+/// data.
+async fn stateful_set(scene: &Scene<'_>) -> Verdict {
+    let claims = match catalogue::row_of(scene) {
+        Some(row) => catalogue::judged(scene, row).await?,
+        None => return Err(unexpected(scene)),
+    };
+    if scene.author().groups.iter().any(|group| group == BREAK_GLASS_GROUP) {
+        return Ok(claims);
+    }
+    let runs = match scene.request.operation {
+        Operation::Create | Operation::Update => workloads::written(scene).await?,
+        Operation::Delete => workloads::deleted(scene).await?,
+        Operation::Connect => return Err(unexpected(scene)),
+    };
+    Ok(both(claims, runs))
+}
+
+fn unexpected(scene: &Scene<'_>) -> Refusal {
+    let request = scene.request;
+    let subresource = request.sub_resource.as_deref().unwrap_or_default();
+    let (group, resource, operation) = (&*request.resource.group, &*request.resource.resource, request.operation);
+    Refusal::new(
+        Code::ReviewUnexpected,
+        format!("{} of {resource}.{group}/{subresource} is nothing that foureyes judges", operation.as_str()),
+    )
+}
+
 /// Judges a review. What no rule knows is refused.
 pub async fn judge(scene: &Scene<'_>) -> Verdict {
     let request = scene.request;
@@ -135,6 +164,10 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
         ("apiextensions.k8s.io", "customresourcedefinitions", "", Operation::Delete) => {
             Box::pin(definitions::deleted(scene)).await
         }
+        ("apps", "statefulsets", "", _) => Box::pin(stateful_set(scene)).await,
+        (_, _, "" | "status", _) if let Some(row) = catalogue::row_of(scene) => {
+            Box::pin(catalogue::judged(scene, row)).await
+        }
         ("", "pods", "" | "ephemeralcontainers", Operation::Update) => Box::pin(workloads::pod_updated(scene)).await,
         ("apps", "replicasets", "", Operation::Update) => {
             Box::pin(workloads::replica_set_updated(scene, ("apps", "ReplicaSet"))).await
@@ -146,9 +179,6 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
             Box::pin(workloads::written(scene)).await
         }
         (_, _, "", Operation::Delete) if workloads::is_one(scene) => Box::pin(workloads::deleted(scene)).await,
-        (group, resource, subresource, operation) => Err(Refusal::new(
-            Code::ReviewUnexpected,
-            format!("{} of {resource}.{group}/{subresource} is nothing that foureyes judges", operation.as_str()),
-        )),
+        _ => Err(unexpected(scene)),
     }
 }

@@ -82,6 +82,7 @@ pub async fn target_now(scene: &Scene<'_>, target: &Target) -> Result<Option<Tar
             scene.live.claim(namespace, &target.name).await?.map(|claim| claim.metadata)
         }
         TargetKind::Namespace => scene.live.namespace(&target.name).await?.map(|namespace| namespace.metadata),
+        _ => scene.live.target(target).await?.map(|object| object.metadata),
     };
     Ok(metadata.map(|meta| TargetNow {
         uid: meta.uid.unwrap_or_default(),

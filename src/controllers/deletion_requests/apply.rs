@@ -16,6 +16,8 @@ use crate::controllers::queue::Next;
 
 /// Rights are given and taken without an event: a request that somebody has signed off is looked at this often.
 const SIGNED_OFF: Duration = Duration::from_secs(5 * 60);
+/// Snapshots and backups are read only when their request is looked at: one whose target may go is looked at this often.
+const NOT_FOLLOWED: Duration = Duration::from_secs(5);
 /// One that nobody has signed off, in case an event was lost.
 const UNSIGNED: Duration = Duration::from_secs(60 * 60);
 
@@ -45,7 +47,8 @@ pub async fn apply(
         return Ok(Next::After(Duration::ZERO));
     }
     let ended = plan.status.phase.is_some_and(Phase::is_ended) && !plan.status.is_unsettled();
-    Ok(if ended { Next::Wait } else { Next::After(pause(&plan, now)) })
+    let followed = request.spec.target.kind.is_in_use();
+    Ok(if ended { Next::Wait } else { Next::After(pause(&plan, followed, now)) })
 }
 
 async fn tell(context: &Shared, request: &DeletionRequest, plan: &Plan) {
@@ -80,9 +83,15 @@ async fn write(
     Ok(())
 }
 
-fn pause(plan: &Plan, now: Timestamp) -> Duration {
+/// `followed` are targets of which every change is an event.
+fn pause(plan: &Plan, followed: bool, now: Timestamp) -> Duration {
     let signed_off = plan.status.sign_offs.as_ref().is_some_and(|sign_offs| !sign_offs.entries.is_empty());
-    let usual = if signed_off { SIGNED_OFF } else { UNSIGNED };
+    let usable = matches!(plan.status.phase, Some(Phase::Executable | Phase::Executing));
+    let usual = match (signed_off, usable && !followed) {
+        (_, true) => NOT_FOLLOWED,
+        (true, false) => SIGNED_OFF,
+        (false, false) => UNSIGNED,
+    };
     let Some(at) = plan.look_again else { return usual };
     // A second later: what ends at a time has ended after it. Quiet time is no matter of the clock.
     let quiescing = plan.status.phase == Some(Phase::Quiescing);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foureyes_core::api::{DeletionRequest, Phase, SignOff, TargetKind};
+use foureyes_core::domain::catalogue::handle_of;
 use foureyes_core::domain::inventory::{ApprovedItems, Claim, Inventory, Volume};
 use foureyes_core::domain::judgement::{Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, TargetState};
@@ -14,7 +15,9 @@ use foureyes_core::domain::shutdown::Users;
 use foureyes_core::domain::statement::ApprovalRecord;
 use foureyes_core::seal::KeyRing;
 use futures::FutureExt as _;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
+use kube::api::{DynamicObject, ObjectMeta};
 
 use super::shutdown;
 use crate::cluster::access::Requests;
@@ -77,13 +80,22 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
     // Of a namespace that is gone nothing is known but what holds everywhere; nothing is released by that.
     let labels = namespace.as_ref().and_then(|namespace| namespace.metadata.labels.clone()).unwrap_or_default();
     let effective = policies.effective(&labels).map_err(ReconcileError::Policy)?;
+    let keeper = match request.spec.target.kind {
+        kind if kind.is_in_use() => None,
+        _ => live.target(&request.spec.target).await?,
+    };
     let target = match request.spec.target.kind {
         TargetKind::PersistentVolumeClaim => claim_state(claim.as_ref(), &request.spec.target.uid),
-        TargetKind::Namespace => namespace_state(namespace.as_ref(), &request.spec.target.uid),
+        TargetKind::Namespace => {
+            state(namespace.as_ref().map(|namespace| &namespace.metadata), &request.spec.target.uid)
+        }
+        _ => state(keeper.as_ref().map(|keeper| &keeper.metadata), &request.spec.target.uid),
     };
     let annotated = match request.spec.target.kind {
         TargetKind::PersistentVolumeClaim => annotated.as_ref().map(|claim| &claim.metadata),
         TargetKind::Namespace => namespace.as_ref().map(|namespace| &namespace.metadata),
+        // Only claims and namespaces are annotated: that is one approval, and this takes two.
+        _ => None,
     };
     // A record that does not prove is none; it is not said who seems to have made it.
     let record = annotated
@@ -92,7 +104,7 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
     let is_signed_off = !sign_offs.is_empty() || record.is_some();
     let (rights, inventory, (usage, running), outlived) = tokio::try_join!(
         rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
-        inventory(live, &request, target, claim.as_ref(), &policies),
+        inventory(live, &request, target, (claim.as_ref(), keeper.as_ref()), &policies),
         usage(context, &request, target, is_signed_off),
         outlived(live, &request, target),
     )?;
@@ -137,6 +149,11 @@ async fn usage(
     if target != TargetState::Live || !is_signed_off {
         return Ok((Usage::default(), Vec::new()));
     }
+    if !about.kind.is_in_use() {
+        // No pod uses a snapshot or a backup.
+        let unused = Usage { idle: Some(SignedDuration::ZERO), never_used: true, ..Usage::default() };
+        return Ok((unused, Vec::new()));
+    }
     let claim = (about.kind == TargetKind::PersistentVolumeClaim).then_some(about.name.as_str());
     let mut pods = context.live.pods(about.rights_namespace()).await?;
     pods.retain(|pod| pod.uses.uses(claim));
@@ -173,8 +190,7 @@ fn claim_state(claim: Option<&Claim>, uid: &str) -> TargetState {
     }
 }
 
-fn namespace_state(namespace: Option<&Namespace>, uid: &str) -> TargetState {
-    let meta = namespace.map(|namespace| &namespace.metadata);
+fn state(meta: Option<&ObjectMeta>, uid: &str) -> TargetState {
     match meta.filter(|meta| meta.uid.as_deref() == Some(uid)) {
         None => TargetState::Gone,
         Some(meta) => meta.deletion_timestamp.as_ref().map_or(TargetState::Live, |time| TargetState::Going(time.0)),
@@ -202,13 +218,15 @@ async fn inventory(
     live: &Live,
     request: &DeletionRequest,
     target: TargetState,
-    claim: Option<&Claim>,
+    (claim, keeper): (Option<&Claim>, Option<&DynamicObject>),
     policies: &PolicySet,
 ) -> Result<Inventory, ReadError> {
-    match (target, claim) {
-        (TargetState::Gone, _) => Ok(Inventory::default()),
-        (_, Some(claim)) => live.inventory_of_claim(claim).await,
-        (_, None) => live.inventory_of_namespace(&request.spec.target.name, policies).await,
+    let about = &request.spec.target;
+    match (target, claim, keeper) {
+        (TargetState::Gone, ..) => Ok(Inventory::default()),
+        (_, Some(claim), _) => live.inventory_of_claim(claim).await,
+        (_, None, Some(keeper)) => Ok(Inventory::of_keeper(about, handle_of(about.kind, &keeper.data).as_deref())),
+        (_, None, None) => live.inventory_of_namespace(&request.spec.target.name, policies).await,
     }
 }
 
@@ -230,7 +248,7 @@ mod tests {
             "metadata": {"name": "shop", "uid": "one", "deletionTimestamp": "2026-11-23T10:00:00Z"}
         }))
         .unwrap();
-        assert_eq!(namespace_state(Some(&namespace), "one"), TargetState::Going(since));
-        assert_eq!(namespace_state(Some(&namespace), "two"), TargetState::Gone);
+        assert_eq!(state(Some(&namespace.metadata), "one"), TargetState::Going(since));
+        assert_eq!(state(Some(&namespace.metadata), "two"), TargetState::Gone);
     }
 }

@@ -73,6 +73,23 @@ const DEFINITIONS: &[&str] = &[
 
 const READ_DATA: Rule =
     Rule { group: "", resources: DATA, names: &[], verbs: READ, why: "to know what a deletion would lose" };
+const KEPT: &str =
+    "to know what a request is about that names a snapshot or a backup; only where these kinds are installed";
+const READ_SNAPSHOTS: Rule = Rule {
+    group: "snapshot.storage.k8s.io",
+    resources: &["volumesnapshotcontents", "volumesnapshots"],
+    names: &[],
+    verbs: &["get"],
+    why: KEPT,
+};
+const READ_GROUP_SNAPSHOTS: Rule = Rule {
+    group: "groupsnapshot.storage.k8s.io",
+    resources: &["volumegroupsnapshotcontents", "volumegroupsnapshots"],
+    ..READ_SNAPSHOTS
+};
+const READ_VELERO: Rule =
+    Rule { group: "velero.io", resources: &["backups", "backupstoragelocations"], ..READ_SNAPSHOTS };
+const READ_K8UP: Rule = Rule { group: "k8up.io", resources: &["snapshots"], ..READ_SNAPSHOTS };
 const READ_KINDS: Rule = Rule {
     group: GROUP,
     resources: KINDS,
@@ -132,7 +149,7 @@ pub const ROLES: &[Role] = &[
         scope: Scope::Cluster,
         holder: Holder::Component(Component::Webhook),
         purpose: "Answers admission reviews; writes nothing.",
-        rules: &[READ_DATA, READ_KINDS, ASK_RIGHTS],
+        rules: &[READ_DATA, READ_SNAPSHOTS, READ_GROUP_SNAPSHOTS, READ_VELERO, READ_K8UP, READ_KINDS, ASK_RIGHTS],
     },
     Role {
         name: "foureyes-webhook",
@@ -157,6 +174,10 @@ pub const ROLES: &[Role] = &[
         purpose: "Moves requests on and says where they stand.",
         rules: &[
             READ_DATA,
+            READ_SNAPSHOTS,
+            READ_GROUP_SNAPSHOTS,
+            READ_VELERO,
+            READ_K8UP,
             READ_KINDS,
             Rule { why: RECORDS, ..READ_APPS },
             Rule { why: RECORDS, ..READ_JOBS },

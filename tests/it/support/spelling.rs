@@ -71,8 +71,15 @@ pub fn deployment(namespace: &str, name: &str) -> Object {
     }
 }
 
-/// An object of a kind that a test has defined.
+/// An object of a kind that a test has defined; without a namespace where that is empty.
 pub fn custom(group: &str, kind: &str, plural: &str, namespace: &str, name: &str) -> Object {
+    if namespace.is_empty() {
+        return Object {
+            args: vec![format!("{plural}.{group}/{name}")],
+            path: format!("/apis/{group}/v1/{plural}/{name}"),
+            head: json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}}),
+        };
+    }
     Object {
         args: vec![format!("--namespace={namespace}"), format!("{plural}.{group}/{name}")],
         path: format!("/apis/{group}/v1/namespaces/{namespace}/{plural}/{name}"),

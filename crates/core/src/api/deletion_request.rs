@@ -1,4 +1,4 @@
-//! `DeletionRequest`: somebody wants a claim or a namespace deleted.
+//! `DeletionRequest`: somebody wants something deleted that holds or keeps data.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::request::is_name;
-use super::{PolicyRef, Requester, SignOffSummary, WORDS};
+use super::{PolicyRef, Requester, SignOffSummary, TargetKind, WORDS};
 
 /// A wish to delete one object that holds data. Its spec never changes; another wish is another request. foureyes
 /// deletes nothing itself: once enough people have signed it off, anybody with ordinary rights may delete.
@@ -96,8 +96,8 @@ pub enum Shutdown {
 /// The object to delete.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.apiVersion == 'v1'").message("apiVersion of a claim or a namespace is v1"))]
-#[x_kube(validation = Rule::new("self.kind == 'Namespace' ? !has(self.namespace) : has(self.namespace)").message("a PersistentVolumeClaim needs its namespace, a Namespace has none"))]
+#[x_kube(validation = Rule::new("self.kind in ['PersistentVolumeClaim', 'Namespace', 'PersistentVolume'] ? self.apiVersion == 'v1' : self.apiVersion.startsWith({'VolumeSnapshot': 'snapshot.storage.k8s.io/', 'VolumeSnapshotContent': 'snapshot.storage.k8s.io/', 'VolumeGroupSnapshot': 'groupsnapshot.storage.k8s.io/', 'VolumeGroupSnapshotContent': 'groupsnapshot.storage.k8s.io/', 'Backup': 'velero.io/', 'BackupStorageLocation': 'velero.io/', 'Snapshot': 'k8up.io/'}[self.kind])").message("apiVersion is not one of this kind: v1 for claims, namespaces and volumes, velero.io for a Backup, k8up.io for a Snapshot"))]
+#[x_kube(validation = Rule::new("self.kind in ['Namespace', 'PersistentVolume', 'VolumeSnapshotContent', 'VolumeGroupSnapshotContent'] ? !has(self.namespace) : has(self.namespace)").message("a PersistentVolumeClaim needs its namespace, and so does what else has one; a Namespace, a PersistentVolume and the content of a snapshot have none"))]
 pub struct Target {
     #[schemars(length(max = 64))]
     pub api_version: String,
@@ -115,22 +115,6 @@ pub struct Target {
     pub uid: String,
 }
 
-/// Kinds whose deletion is guarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
-pub enum TargetKind {
-    PersistentVolumeClaim,
-    Namespace,
-}
-
-impl TargetKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
-            Self::Namespace => "Namespace",
-        }
-    }
-}
-
 impl DeletionRequestStatus {
     /// Something that was changed for this request is not put back yet.
     pub fn is_unsettled(&self) -> bool {
@@ -145,11 +129,13 @@ impl DeletionRequestStatus {
 }
 
 impl Target {
-    /// The namespace in which rights on this target are judged: the claim's, or the namespace itself (fact 4).
+    /// The namespace in which rights on this target are judged: its own, or the namespace itself (fact 4). The empty one
+    /// stands for the whole cluster.
     pub fn rights_namespace(&self) -> &str {
         match self.kind {
-            TargetKind::PersistentVolumeClaim => self.namespace.as_deref().unwrap_or_default(),
             TargetKind::Namespace => &self.name,
+            kind if kind.is_namespaced() => self.namespace.as_deref().unwrap_or_default(),
+            _ => "",
         }
     }
 
@@ -158,15 +144,23 @@ impl Target {
     pub fn is_well_formed(&self) -> bool {
         let namespace =
             self.namespace.as_deref().is_none_or(|namespace| is_name(namespace) && !namespace.contains('.'));
-        namespace && self.namespace.is_some() == (self.kind == TargetKind::PersistentVolumeClaim) && is_name(&self.name)
+        let version = match (self.kind.group(), self.api_version.split_once('/')) {
+            ("", None) => self.api_version == "v1",
+            (group, Some((stated, version))) => group == stated && is_name(version) && !version.contains('.'),
+            _ => false,
+        };
+        namespace && version && self.namespace.is_some() == self.kind.is_namespaced() && is_name(&self.name)
     }
 
-    /// `pvc/shop/reports` or `namespace/shop`, for columns and sentences.
+    /// `pvc/shop/reports`, `namespace/shop` or `volumesnapshot/shop/daily`, for columns and sentences.
     pub fn text(&self) -> String {
-        match (self.kind, &self.namespace) {
-            (TargetKind::PersistentVolumeClaim, Some(namespace)) => format!("pvc/{namespace}/{}", self.name),
-            (TargetKind::PersistentVolumeClaim, None) => format!("pvc/{}", self.name),
-            (TargetKind::Namespace, _) => format!("namespace/{}", self.name),
+        let kind = match self.kind {
+            TargetKind::PersistentVolumeClaim => "pvc".to_owned(),
+            kind => kind.as_str().to_lowercase(),
+        };
+        match &self.namespace {
+            Some(namespace) => format!("{kind}/{namespace}/{}", self.name),
+            None => format!("{kind}/{}", self.name),
         }
     }
 }

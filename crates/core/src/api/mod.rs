@@ -9,6 +9,7 @@ mod request;
 mod rollout_record;
 mod safety_policy;
 mod sign_off;
+mod target_kind;
 
 pub use author::{Author, Requester};
 pub use backup_retention::{
@@ -22,7 +23,7 @@ pub use change_request::{
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
     Afterwards, DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus, ListedItem, Phase,
-    ProtectedObject, Protection, Quiet, RetentionWish, ScaledDown, SeenAnnotation, Shutdown, Target, TargetKind,
+    ProtectedObject, Protection, Quiet, RetentionWish, ScaledDown, SeenAnnotation, Shutdown, Target,
 };
 pub use request::{PolicyRef, SignOffEntry, SignOffSummary, is_name};
 pub use rollout_record::{
@@ -36,6 +37,7 @@ pub use safety_policy::{
     ServiceAccountRef, StandardChange, StandardTarget,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
+pub use target_kind::TargetKind;
 
 /// The API group of every kind.
 pub const GROUP: &str = "foureyes.dev";

@@ -74,13 +74,17 @@ pub fn identity_of(request: &ChangeRequest, target: &ChangeTarget, own_namespace
 
 /// Kinds without a namespace that foureyes judges by a change. Every other is taken for one that has a namespace: what
 /// is in none is then not covered.
-const CLUSTER_SCOPED: [(&str, &str); 6] = [
+const CLUSTER_SCOPED: [(&str, &str); 10] = [
     ("", "Namespace"),
     ("foureyes.dev", "SafetyPolicy"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
+    ("snapshot.storage.k8s.io", "VolumeSnapshotContent"),
+    ("groupsnapshot.storage.k8s.io", "VolumeGroupSnapshotClass"),
+    ("groupsnapshot.storage.k8s.io", "VolumeGroupSnapshotContent"),
 ];
 
 fn is_cluster_scoped(target: &ChangeTarget) -> bool {
@@ -90,7 +94,9 @@ fn is_cluster_scoped(target: &ChangeTarget) -> bool {
 /// Whether a change opens what protects data. What protects is never in a hurry, and no review elsewhere stands in for
 /// people: else one of them could first take the protection away and then the data.
 fn unprotects(request: &ChangeRequest) -> bool {
-    request.spec.targets.iter().any(is_cluster_scoped)
+    let is_object =
+        |target: &ChangeTarget| target.digest.as_ref().is_some_and(|digest| digest.encoding == ContentEncoding::Object);
+    request.spec.targets.iter().any(|target| is_cluster_scoped(target) || is_object(target))
 }
 
 /// The namespaces in which an author must hold a right for it to count; the empty one stands for the whole cluster. A

@@ -73,6 +73,11 @@ pub fn scope(policies: &PolicySet, started: bool, labels: &BTreeMap<String, Stri
     if !policies.is_production(labels) {
         return Ok(free(NotGoverned::NonProduction));
     }
+    in_production(policies, labels)
+}
+
+/// The same of what is production whatever labels say.
+pub fn in_production(policies: &PolicySet, labels: &BTreeMap<String, String>) -> Result<Governance, Refusal> {
     let effective = policies.effective(labels).map_err(|policy| {
         Refusal::new(
             Code::PolicyUndecodable,
@@ -146,6 +151,10 @@ pub fn not_requested(target: &Target, inventory: &Inventory) -> Refusal {
         ),
         TargetKind::Namespace => refusal.next(
             "Somebody who may request deletions can ask for it with the line below; a second person then signs it off:",
+            ready::request(target),
+        ),
+        _ => refusal.next(
+            "Somebody who may request deletions can ask for it with the line below; two other people then sign it off:",
             ready::request(target),
         ),
     }

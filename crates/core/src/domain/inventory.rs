@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
 
-use crate::api::{InventoryStatus, ListedItem, METADATA_PREFIX, is_name};
+use crate::api::{InventoryStatus, ListedItem, METADATA_PREFIX, Target, TargetKind, is_name};
 use crate::digest::{DigestError, Encoding, digest_sorted, hash_sorted};
 use crate::domain::policy::Exemption;
 pub use crate::domain::volume::{Reclaim, Volume};
@@ -47,6 +47,8 @@ pub struct Claim {
     pub too_many_labels: bool,
     /// The object that controls it, if any.
     pub controller: Option<Controller>,
+    /// UIDs of the objects with which it is collected, as many as are kept.
+    pub owners: Box<[Box<str>]>,
     /// Since when it is being deleted.
     pub going_since: Option<Timestamp>,
 }
@@ -89,6 +91,7 @@ impl Claim {
             storage_class: spec.storage_class_name.as_deref().map(Into::into),
             size: size.or_else(asked).map(|quantity| quantity.0.into()),
             controller: Controller::of(meta.owner_references.as_deref().unwrap_or_default()),
+            owners: owners(meta.owner_references.iter().flatten().map(|owner| owner.uid.as_str())),
             going_since: meta.deletion_timestamp.as_ref().map(|time| time.0),
             ..Self::default()
         }
@@ -123,8 +126,16 @@ impl Claim {
     }
 }
 
-const CLAIM: &str = "PersistentVolumeClaim";
-const VOLUME: &str = "PersistentVolume";
+/// Of more owners than these a claim is not said to be theirs; it goes only after the last of them.
+const MOST_OWNERS: usize = 8;
+
+/// UIDs of owners, as they are kept.
+pub fn owners<'a>(uids: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {
+    uids.filter(|uid| uid.len() <= LONGEST_NAME).take(MOST_OWNERS).map(Into::into).collect()
+}
+
+const CLAIM: &str = TargetKind::PersistentVolumeClaim.as_str();
+const VOLUME: &str = TargetKind::PersistentVolume.as_str();
 
 /// One data item. Its size, the name of a claim's volume, and whether that is kept, are for reading; everything else is in
 /// the digest.
@@ -183,8 +194,23 @@ impl DataItem {
         }
     }
 
+    /// An object that keeps data and is data by itself.
+    fn keeper(target: &Target, handle: Option<&str>) -> Self {
+        Self {
+            kind: target.kind.as_str(),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            uid: target.uid.clone(),
+            handle: handle.map(str::to_owned),
+            size: None,
+            volume: None,
+            kept: None,
+        }
+    }
+
     fn of_listed(listed: &ListedItem) -> Result<Self, InventoryError> {
-        let kind = [CLAIM, VOLUME].into_iter().find(|kind| *kind == listed.kind).ok_or(InventoryError::Mismatch)?;
+        let mut kinds = TargetKind::ALL.into_iter().map(TargetKind::as_str);
+        let kind = kinds.find(|kind| *kind == listed.kind).ok_or(InventoryError::Mismatch)?;
         Ok(Self {
             kind,
             namespace: listed.namespace.clone(),
@@ -212,17 +238,30 @@ impl DataItem {
 
     /// Why nothing can keep its data, if so.
     pub fn not_kept(&self) -> Option<&'static str> {
+        if self.is_keeper() {
+            return Some("it is itself what keeps data");
+        }
         let going = self.kept.as_ref().is_some_and(|kept| kept.going);
         going.then_some("it is being deleted already, and goes with its claim")
+    }
+
+    /// It is no claim and no claim's volume.
+    fn is_keeper(&self) -> bool {
+        self.kind != CLAIM && self.kept.is_none()
     }
 
     fn text(&self) -> String {
         let volume = self.volume.as_deref().map(|volume| format!("volume {volume}"));
         let about: Vec<&str> = self.size.as_deref().into_iter().chain(volume.as_deref()).collect();
         let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
+        let kind = match self.kind {
+            CLAIM => "claim",
+            VOLUME => "volume",
+            kind => kind,
+        };
         match &self.namespace {
-            Some(namespace) => format!("claim {namespace}/{}{about}", self.name),
-            None => format!("volume {}{about}", self.name),
+            Some(namespace) => format!("{kind} {namespace}/{}{about}", self.name),
+            None => format!("{kind} {}{about}", self.name),
         }
     }
 }
@@ -268,6 +307,11 @@ impl Inventory {
         Self(items)
     }
 
+    /// What is lost with an object that keeps data: the object, whose data is where `handle` says.
+    pub fn of_keeper(target: &Target, handle: Option<&str>) -> Self {
+        Self(vec![DataItem::keeper(target, handle)])
+    }
+
     pub fn items(&self) -> &[DataItem] {
         &self.0
     }
@@ -290,7 +334,10 @@ impl Inventory {
 
     /// Counts, for example `2 claims, 2 volumes`.
     pub fn summary(&self) -> String {
-        let claims = self.0.iter().filter(|item| item.namespace.is_some()).count();
+        if let Some(keeper) = self.0.iter().find(|item| item.is_keeper()) {
+            return format!("1 {}, which nothing can keep", keeper.kind);
+        }
+        let claims = self.0.iter().filter(|item| item.kind == CLAIM).count();
         let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let volumes = self.0.len() - claims;
         let items = match (claims, volumes) {
@@ -306,8 +353,8 @@ impl Inventory {
 
     /// The first few claims in words, each with its volume.
     pub fn sentence(&self, most: usize) -> String {
-        // Volumes come only with their claims, and it is the claims that people know.
-        let claims = self.0.iter().filter(|item| item.namespace.is_some());
+        // Where volumes come with their claims, it is the claims that people know.
+        let claims = self.0.iter().filter(|item| item.kind == CLAIM || item.is_keeper());
         let mut words: Vec<String> = claims.clone().take(most).map(DataItem::text).collect();
         if let Some(more @ 1..) = claims.count().checked_sub(most) {
             words.push(format!("and {more} more"));

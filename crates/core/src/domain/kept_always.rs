@@ -109,6 +109,7 @@ impl BoundVolume {
             TargetKind::Namespace => {
                 *source.target.name == *self.namespace && place.is_none_or(|uid| uid == source.target.uid)
             }
+            _ => false,
         };
         holds && retention.spec.source.as_ref().is_some_and(about)
     }

@@ -1,6 +1,7 @@
 //! Decisions: pure functions over validated types. Whatever time it is, is passed in.
 
 pub mod agreement;
+pub mod catalogue;
 pub mod change;
 pub mod change_asked;
 pub mod change_lifecycle;

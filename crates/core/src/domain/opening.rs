@@ -44,8 +44,11 @@ impl Closed<'_> {
         let object = self.object;
         let (verb, action) = if self.digest.is_some() { ("change", Action::Apply) } else { ("remove", Action::Remove) };
         // A namespace is judged in itself; whatever else has none, in that of foureyes.
-        let home =
-            if object.group.is_empty() && object.kind == "Namespace" { &object.name } else { self.own_namespace };
+        let home = match object.namespace.as_str() {
+            "" if object.group.is_empty() && object.kind == "Namespace" => &object.name,
+            "" => self.own_namespace,
+            namespace => namespace,
+        };
         let target = ChangeTarget {
             api_version: self.api_version.to_owned(),
             kind: object.kind.clone(),

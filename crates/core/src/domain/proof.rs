@@ -46,6 +46,10 @@ pub enum NotGoverned {
     NoTemplate,
     /// Nothing that a rule protects is touched.
     Harmless,
+    /// Machines rotate the snapshots and backups that they make.
+    ByMachine,
+    /// No policy names this kind, and no claims go with the object.
+    NotNamed,
 }
 
 impl Proof {
@@ -75,6 +79,8 @@ impl Proof {
                 NotGoverned::Collected => "Collected",
                 NotGoverned::NoTemplate => "NoTemplate",
                 NotGoverned::Harmless => "Harmless",
+                NotGoverned::ByMachine => "ByMachine",
+                NotGoverned::NotNamed => "NotNamed",
             },
             Kind::Unchanged => "Unchanged",
             Kind::Recorded(_) => "Recorded",

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{API_VERSION, APPROVED_BY, BREAK_GLASS_GROUP, ChangeTarget, Target, TargetKind};
+use crate::api::{API_VERSION, APPROVED_BY, BREAK_GLASS_GROUP, ChangeTarget, Target};
 use crate::digest::hex;
 
 /// Approves the deletion of an object that a person can patch.
@@ -21,22 +21,23 @@ pub fn unannotate(target: &Target) -> String {
 
 fn annotating(target: &Target) -> String {
     match &target.namespace {
-        Some(namespace) => format!("kubectl -n {} annotate pvc {}", word(namespace), word(&target.name)),
-        None => format!("kubectl annotate namespace {}", word(&target.name)),
+        Some(namespace) => {
+            format!("kubectl -n {} annotate {} {}", word(namespace), target.kind.word(), word(&target.name))
+        }
+        None => format!("kubectl annotate {} {}", target.kind.word(), word(&target.name)),
     }
 }
 
 /// What the name of a request about a target begins with.
 pub fn request_prefix(target: &Target) -> String {
-    let kind = match target.kind {
-        TargetKind::PersistentVolumeClaim => "pvc",
-        TargetKind::Namespace => "ns",
-    };
-    format!("{kind}-{}-", truncated(&target.name))
+    format!("{}-{}-", target.kind.prefix(), truncated(&target.name))
 }
 
 /// Opens a request.
 pub fn request(target: &Target) -> String {
+    if !target.kind.is_in_use() {
+        return request_excepting(target);
+    }
     let object = json!({
         "apiVersion": API_VERSION,
         "kind": "DeletionRequest",
@@ -142,8 +143,10 @@ pub fn show_change(namespace: &str, change: &str) -> String {
 /// Deletes the target.
 pub fn delete(target: &Target) -> String {
     match &target.namespace {
-        Some(namespace) => format!("kubectl -n {} delete pvc {}", word(namespace), word(&target.name)),
-        None => format!("kubectl delete namespace {}", word(&target.name)),
+        Some(namespace) => {
+            format!("kubectl -n {} delete {} {}", word(namespace), target.kind.word(), word(&target.name))
+        }
+        None => format!("kubectl delete {} {}", target.kind.word(), word(&target.name)),
     }
 }
 
@@ -183,8 +186,10 @@ pub fn withdraw(sign_off: &str) -> String {
 /// Shows the UID of a target.
 pub fn see_uid(target: &Target) -> String {
     let object = match &target.namespace {
-        Some(namespace) => format!("-n {} get pvc {}", word(namespace), word(&target.name)),
-        None => format!("get namespace {}", word(&target.name)),
+        Some(namespace) => {
+            format!("-n {} get {} {}", word(namespace), target.kind.word(), word(&target.name))
+        }
+        None => format!("get {} {}", target.kind.word(), word(&target.name)),
     };
     format!("kubectl {object} -o jsonpath='{{.metadata.uid}}'")
 }

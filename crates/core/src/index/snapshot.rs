@@ -172,6 +172,11 @@ impl Snapshot {
         Inventory::of(claims.filter(|claim| is_data(claim)).map(|claim| (&**claim, self.volume_of(claim))))
     }
 
+    /// The claims of a namespace.
+    pub fn claims_in(&self, namespace: &str) -> impl Iterator<Item = &Claim> {
+        self.claims.get(namespace).into_iter().flat_map(RedBlackTreeMapSync::values).map(|claim| &**claim)
+    }
+
     fn volume_of(&self, claim: &Claim) -> Option<&Volume> {
         self.volumes.get(claim.volume.as_deref()?).map(|volume| &**volume)
     }
