@@ -35,7 +35,8 @@ pub async fn users(
     let status = request.status.clone().unwrap_or_default();
     let is_ended = status.phase.is_some_and(Phase::is_ended);
     let is_concerned = if is_ended { status.is_scaled_down() } else { is_wanted(request, policies) };
-    if !is_concerned || target != TargetState::Live || namespace == context.namespace {
+    let runs = about.kind.is_in_use() && target == TargetState::Live;
+    if !is_concerned || !runs || namespace == context.namespace {
         return Ok(None);
     }
     let asker = prove_requester(ring, request).ok();
