@@ -17,6 +17,7 @@ mod gitops;
 mod held_back;
 mod helm;
 mod identity;
+mod inventory;
 mod kept;
 mod keys;
 mod leftovers;

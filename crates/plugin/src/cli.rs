@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{approve, delete, describe, report, request, say, status, undo, withdraw};
+use crate::commands::{approve, delete, describe, inventory, report, request, say, status, undo, withdraw};
 use crate::output::Format;
 
 const ABOUT: &str = "Ask for changes, look at what is asked for, and sign it off";
@@ -34,6 +34,9 @@ Examples:
 
   # Who said what, and what became of it?
   kubectl foureyes describe -n shop chg/web-5d0c61a2f3
+
+  # What would be lost with it, and who uses it?
+  kubectl foureyes inventory pvc/reports -n shop
 
   # That claim should not have gone
   kubectl foureyes undo pvc/reports -n shop
@@ -126,6 +129,8 @@ pub enum Command {
     Status(status::Status),
     /// One request: its content, who did what when, and what it waits for
     Describe(describe::Describe),
+    /// Look before asking: what a deletion would lose, what would keep it, and who uses it
+    Inventory(inventory::Inventory),
     /// Bring back what a deletion took, from the volumes that outlived it
     Undo(undo::Undo),
     /// What enforcing would cost: rollouts that ran and would have been refused
@@ -169,6 +174,7 @@ mod tests {
     #[case(&["withdraw"])]
     #[case(&["status"])]
     #[case(&["describe"])]
+    #[case(&["inventory"])]
     #[case(&["undo"])]
     #[case(&["report"])]
     fn every_help_teaches_by_an_example(#[case] path: &[&str]) {
@@ -208,6 +214,10 @@ mod tests {
     #[case("undo del/ns-old-shop-1", true)]
     #[case("undo ns/old-shop", true)]
     #[case("undo chg/web-1", false)]
+    #[case("inventory pvc/reports -n shop -o json", true)]
+    #[case("inventory ns/old-shop", true)]
+    #[case("inventory del/ns-old-shop-1", true)]
+    #[case("inventory deploy/web", false)]
     #[case("undo reports", false)]
     #[case("approve del/ns-1 --yes -o json", true)]
     #[case("hold web-1", false)]

@@ -31,6 +31,7 @@ const PAGE: u32 = 500;
 const ROLES: &str = "ask for one of the roles foureyes-viewer, foureyes-requester or foureyes-approver there";
 
 /// A connection and what the command line says about it.
+#[derive(Clone)]
 pub struct Cluster {
     pub client: Client,
     /// Given, or the context's.
@@ -73,6 +74,12 @@ impl Cluster {
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| Error::Config(error.to_string()))?;
         Ok(Self { client, namespace, own_namespace: global.foureyes_namespace.clone(), global: global.clone() })
+    }
+
+    /// The same for another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
     }
 
     /// What kubectl needs to be told to be the same caller in the same place.
@@ -168,6 +175,29 @@ impl Cluster {
             }
         }
         Ok(read)
+    }
+
+    /// Everything of a kind that need not be installed; nothing where it is not.
+    pub async fn installed(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+    ) -> Result<Option<Vec<DynamicObject>>> {
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        };
+        let what = format!("{}s could not be listed", resource.kind);
+        let first = async {
+            match api.list(&ListParams::default().limit(1)).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        };
+        if !call(&what, first).await? {
+            return Ok(None);
+        }
+        self.list(&what, api, ListParams::default()).await.map(Some)
     }
 
     async fn list<K: Clone + DeserializeOwned + std::fmt::Debug>(
