@@ -16,6 +16,7 @@ mod killed;
 mod leaving;
 mod outage;
 mod overload;
+mod quiet;
 mod restarts;
 mod rollouts;
 mod support;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod argo_rollouts;
+mod bad_days;
 mod by_itself;
 mod cascade;
 mod catalogue;

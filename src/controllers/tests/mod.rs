@@ -1,6 +1,7 @@
 //! The controllers against an API server that gives answers a real one would not give on demand.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
 mod fake;
 mod faults;
 mod flows;

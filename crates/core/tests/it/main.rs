@@ -13,6 +13,7 @@ mod index;
 mod keeping;
 mod kept;
 mod kept_always;
+mod large;
 mod lifecycle;
 mod loosening;
 mod merging;
