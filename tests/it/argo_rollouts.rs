@@ -12,8 +12,11 @@ use foureyes_testbed::{Output, wait_for};
 use serde_json::{Value, json};
 
 use crate::support::changes::{Change, opened};
-use crate::support::objects::{eventually, within};
-use crate::support::{cluster, decisions, denied, field, me, production, succeeds, succeeds_with, went};
+use crate::support::objects::{bound, claim_of, enter_production, eventually, names, within};
+use crate::support::requests::{asked, request, target};
+use crate::support::{
+    cluster, decisions, denied, field, me, non_production, production, succeeds, succeeds_with, went,
+};
 
 const IMAGE: &str = "registry.example.org/web";
 const NEW: &str = "RolloutNotRequested";
@@ -275,4 +278,26 @@ fn a_rollout_by_reference_runs_what_was_approved_for_its_deployment() {
     is(&namespace, "Healthy");
     pods_run(&namespace, &[2]);
     the_controller_went_its_way(&namespace);
+}
+
+/// Through the kind's own `scale`, by foureyes: the `ReplicaSet`s follow, and are not scaled themselves.
+#[test]
+fn what_uses_a_claim_is_scaled_down_as_a_rollout() {
+    LazyLock::force(&CONTROLLER);
+    let namespace = non_production("argo-down");
+    bound(&claim_of(&namespace, "data"));
+    let mut runs = template(1);
+    runs["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    me("admin").creates(&rollout(&namespace, &json!({"template": runs})));
+    within(LONG, "the pods to be there", || names(&namespace, "pods").len() == 2);
+    enter_production(&namespace);
+    let uid = field(&namespace, "pvc", "data", "{.metadata.uid}");
+    let mut wish = request(&namespace, &target(&namespace, "data", &uid));
+    wish["spec"]["shutdown"] = json!("Scale");
+    let asked = asked(me("alice").creates(&wish)["metadata"]["name"].as_str().unwrap());
+    asked.said(&me("bob"), "Approve");
+    within(LONG, "it to be shut down", || asked.field("{.status.phase}") == "Executable");
+    assert_eq!(field(&namespace, "rollout", "web", "{.spec.replicas}"), "0");
+    assert_eq!(asked.field("{.status.scaledDown[*].kind} {.status.scaledDown[*].before}"), "Rollout 2");
+    assert!(names(&namespace, "pods").is_empty());
 }
