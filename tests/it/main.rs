@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod additional_kinds;
 mod argo_rollouts;
 mod bad_days;
 mod by_itself;

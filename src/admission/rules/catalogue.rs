@@ -2,8 +2,9 @@
 
 use foureyes_core::api::{DelegatedAction, Target, TargetKind, WorkloadIdentity};
 use foureyes_core::domain::catalogue::{
-    Creation, Deletion, Row, by_machine, collected, govern, handle_of, harmless, judged_as_its_target, kept_on_retain,
-    not_bound, not_collected, not_created, not_owned, not_worsened, row, takes_claims, worsened, writes_over,
+    Creation, Deletion, PRESETS, Row, additional, by_machine, collected, govern, handle_of, harmless,
+    judged_as_its_target, kept_on_retain, not_bound, not_collected, not_created, not_owned, not_worsened, row,
+    takes_claims, worsened, writes_over,
 };
 use foureyes_core::domain::deletion::{Governance, is_data, terminating};
 use foureyes_core::domain::inventory::{Claim, Inventory};
@@ -23,6 +24,55 @@ use crate::admission::verdict::{Verdict, enforced};
 
 /// Claims confirmed for one decision: each costs several reads.
 const MOST_CLAIMS: usize = 8;
+
+/// Whether a policy names the kind that a review is about, or often does.
+pub fn is_additional(scene: &Scene<'_>) -> bool {
+    let (group, kind) = (&*scene.request.resource.group, &*scene.request.kind.kind);
+    let named = scene.index.policies().floor().additional_kind(group, kind).is_some();
+    named || PRESETS.iter().any(|(other, known, _)| (*other, *known) == (group, kind))
+}
+
+/// An object of such a kind is deleted.
+pub async fn additional_deleted(scene: &Scene<'_>) -> Verdict {
+    let old = input::old(scene.request)?;
+    let (group, kind) = (&*scene.request.resource.group, &*scene.request.kind.kind);
+    let namespace = scene.request.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let place = match namespace {
+        Some(namespace) => Some(scene.place(namespace).await?),
+        None => None,
+    };
+    let policies = scene.index.policies();
+    let labels = place.as_ref().map(|place| &place.labels);
+    let effective = match govern(policies, scene.index.is_started(), labels)? {
+        Governance::Free(proof) => return Ok(proof.into()),
+        Governance::Governed(effective) => effective,
+    };
+    if input::going_since(&old.metadata)?.is_some() {
+        return Ok(terminating().into());
+    }
+    if let Some(namespace) = namespace
+        && let Some(proof) = scene.gone_with_namespace(namespace).await?
+    {
+        return Ok(proof.into());
+    }
+    let name = input::name(old)?;
+    let place = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let refusal = match additional(policies, scene.author(), (group, kind), &format!("{kind} {place}{name}")) {
+        Ok(proof) => return Ok(proof.into()),
+        Err(refusal) => refusal,
+    };
+    let version = &*scene.request.kind.version;
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let object = WorkloadIdentity {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.unwrap_or_default().to_owned(),
+        name: name.to_owned(),
+    };
+    let of = Kind { group, api_version: &api_version, name: kind };
+    let verdict = opened_in(scene, of, &object, policies, &effective, refusal).await;
+    enforced(verdict, effective.deletions)
+}
 
 /// The row of what a review is about.
 pub fn row_of(scene: &Scene<'_>) -> Option<&'static Row> {

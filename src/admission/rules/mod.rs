@@ -178,6 +178,9 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
         (_, _, "", Operation::Create | Operation::Update) if workloads::is_one(scene) => {
             Box::pin(workloads::written(scene)).await
         }
+        (_, _, "", Operation::Delete) if catalogue::is_additional(scene) => {
+            Box::pin(catalogue::additional_deleted(scene)).await
+        }
         (_, _, "", Operation::Delete) if workloads::is_one(scene) => Box::pin(workloads::deleted(scene)).await,
         _ => Err(unexpected(scene)),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use foureyes_core::api::{API_VERSION, GROUP, is_name};
+use foureyes_core::domain::catalogue;
 use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::rollout::location::is_asked_about;
@@ -53,11 +54,18 @@ fn unasked(policy: &Value) -> Vec<String> {
     let resources = policy.pointer("/spec/rolloutResources").and_then(Value::as_array).into_iter().flatten();
     let groups: BTreeSet<&str> = resources.filter_map(|resource| resource.get("group")?.as_str()).collect();
     let asked = |group: &&str| is_asked_about(group);
+    let kinds = policy.pointer("/spec/deletion/additionalKinds").and_then(Value::as_array).into_iter().flatten();
+    let of_kinds: BTreeSet<&str> = kinds.filter_map(|kind| kind.get("group")?.as_str()).collect();
+    let foreign = of_kinds.into_iter().filter(|group| !catalogue::is_asked_about(group) && is_name(group));
+    let unguarded = foreign.take(MOST_WARNINGS).map(|group| {
+        format!("deletion.additionalKinds: nobody asks foureyes about {group} unless foureyes-guard has a webhook for that group; see docs/policies.md#additionalkinds")
+    });
     let plain = groups.into_iter().filter(|group| !asked(group) && is_name(group)).take(MOST_WARNINGS);
     plain
         .map(|group| {
             format!("rolloutResources: nobody asks foureyes about {group} unless foureyes-guard has a webhook for that group; see docs/policies.md#rolloutresources")
         })
+        .chain(unguarded)
         .collect()
 }
 

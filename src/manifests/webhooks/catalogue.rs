@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use foureyes_core::domain::catalogue::{Deletion, Field, ROWS, Row, Worse, families};
+use foureyes_core::domain::catalogue::{Deletion, Field, PRESETS, ROWS, Row, Worse, families};
 
 use super::{Entry, Place};
 use crate::manifests::cel;
@@ -80,7 +80,31 @@ fn there(field: &Field) -> String {
 
 /// The entries of the table: deletions, changes and creations of each family.
 pub fn entries() -> Vec<Entry> {
-    FAMILIES.iter().flat_map(of_family).flatten().collect()
+    FAMILIES.iter().flat_map(of_family).flatten().chain([presets()]).collect()
+}
+
+/// Kinds that policies name often. The cluster itself removes its nodes without anybody being asked.
+fn presets() -> Entry {
+    static GROUPS: LazyLock<Vec<&'static str>> = LazyLock::new(|| distinct(|(group, ..)| group));
+    static RESOURCES: LazyLock<Vec<&'static str>> = LazyLock::new(|| distinct(|(_, _, resource)| resource));
+    Entry {
+        name: "additional-kinds",
+        groups: &GROUPS,
+        resources: &RESOURCES,
+        operations: &["DELETE"],
+        place: Place::Production,
+        conditions: vec![(
+            "not-the-cluster-itself",
+            "request.resource.resource != 'nodes' || !request.userInfo.username.startsWith('system:')".to_owned(),
+        )],
+    }
+}
+
+fn distinct(part: fn((&'static str, &'static str, &'static str)) -> &'static str) -> Vec<&'static str> {
+    let mut all: Vec<_> = PRESETS.iter().copied().map(part).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 fn of_family(family: &'static Family) -> [Option<Entry>; 3] {

@@ -31,10 +31,10 @@ pub use rollout_record::{
     WorkloadIdentity,
 };
 pub use safety_policy::{
-    Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, EnforcementStatus, Environment,
-    EnvironmentRule, Exempt, Expiry, FreeChange, Identities, IdentityMatcher, KeepVolumes, MachineSubmitter, Mode,
-    OwnerKind, Pin, RollbackRules, RolloutResource, SafetyPolicy, SafetyPolicySpec, SafetyPolicyStatus,
-    ServiceAccountRef, StandardChange, StandardTarget,
+    AdditionalKind, Approvals, DelegatedAction, Delegation, DeletionRules, Enforcement, EnforcementStatus, Environment,
+    EnvironmentRule, Exempt, Expiry, FreeChange, GuardedFrom, Identities, IdentityMatcher, KeepVolumes,
+    MachineSubmitter, Mode, OwnerKind, Pin, RollbackRules, RolloutResource, SafetyPolicy, SafetyPolicySpec,
+    SafetyPolicyStatus, ServiceAccountRef, StandardChange, StandardTarget,
 };
 pub use sign_off::{Says, SignOff, SignOffSpec, Subject};
 pub use target_kind::TargetKind;

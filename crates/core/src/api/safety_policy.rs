@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Shutdown;
+use super::{LINE, Shutdown};
 
 /// What is protected and how strictly. The policy named `default` is the floor for the whole cluster; others select
 /// namespaces and only tighten.
@@ -18,7 +18,7 @@ use super::Shutdown;
     shortname = "spol",
     category = "foureyes",
     status = "SafetyPolicyStatus",
-    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || has(self.spec.systemNamespaces) || has(self.spec.standardChanges) || has(self.spec.freeChanges) || has(self.spec.rolloutResources) || (has(self.spec.deletion) && (has(self.spec.deletion.exempt) || has(self.spec.deletion.shutdown))))").message("only the policy named default may set identities, environments, systemNamespaces, delegations, standardChanges, freeChanges, rolloutResources, deletion.exempt and deletion.shutdown"),
+    validation = Rule::new("self.metadata.name == 'default' || !(has(self.spec.identities) || has(self.spec.environments) || has(self.spec.delegations) || has(self.spec.systemNamespaces) || has(self.spec.standardChanges) || has(self.spec.freeChanges) || has(self.spec.rolloutResources) || (has(self.spec.deletion) && (has(self.spec.deletion.exempt) || has(self.spec.deletion.shutdown) || has(self.spec.deletion.additionalKinds))))").message("only the policy named default may set identities, environments, systemNamespaces, delegations, standardChanges, freeChanges, rolloutResources, deletion.exempt, deletion.shutdown and deletion.additionalKinds"),
     validation = Rule::new("self.metadata.name != 'default' || !has(self.spec.selector)").message("the policy named default applies everywhere and takes no selector"),
     printcolumn = r#"{"name":"Deletions","type":"string","jsonPath":".spec.enforcement.deletions"}"#,
     printcolumn = r#"{"name":"Rollouts","type":"string","jsonPath":".spec.enforcement.rollouts"}"#,
@@ -331,6 +331,33 @@ pub struct DeletionRules {
     /// Who shuts down what uses the target, where a request does not say. Built-in: Manual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shutdown: Option<Shutdown>,
+    /// Further kinds whose objects nobody deletes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub additional_kinds: Option<Vec<AdditionalKind>>,
+}
+
+/// A kind with whose objects something is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdditionalKind {
+    /// Empty for the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Whose deletion of them takes a change.
+    pub guarded: GuardedFrom,
+    /// What is lost with one, in words for whoever is refused: `the bucket and all that is in it`.
+    #[schemars(length(min = 1, max = 256), regex(pattern = LINE))]
+    pub loses: String,
+}
+
+/// Who does not delete something alone: people, while machines go on, or everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum GuardedFrom {
+    People,
+    Everybody,
 }
 
 /// When volumes are put on Retain, from loose to strict: once the deletion of their claims is signed off, or from their

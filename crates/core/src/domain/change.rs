@@ -9,9 +9,10 @@ use crate::api::{
     Action, Author, ChangeRequest, ChangeRequestStatus, ChangeTarget, ChangeType, ContentEncoding, Pin, SignOff,
     WorkloadIdentity,
 };
+use crate::domain::catalogue;
 use crate::domain::identity::{ActorKind, classify, is_usable};
 use crate::domain::judgement::{Case, Judgement, Quorum, Right, Rights, judge, rights_needed};
-use crate::domain::policy::{Effective, PolicySet};
+use crate::domain::policy::{Effective, Floor, PolicySet};
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
@@ -88,15 +89,17 @@ const CLUSTER_SCOPED: [(&str, &str); 10] = [
 ];
 
 fn is_cluster_scoped(target: &ChangeTarget) -> bool {
-    CLUSTER_SCOPED.contains(&(target.group(), &target.kind))
+    let kind = (target.group(), target.kind.as_str());
+    CLUSTER_SCOPED.contains(&kind) || catalogue::is_cluster_scoped(kind.0, kind.1)
 }
 
 /// Whether a change opens what protects data. What protects is never in a hurry, and no review elsewhere stands in for
 /// people: else one of them could first take the protection away and then the data.
-fn unprotects(request: &ChangeRequest) -> bool {
+fn unprotects(request: &ChangeRequest, floor: &Floor) -> bool {
     let is_object =
         |target: &ChangeTarget| target.digest.as_ref().is_some_and(|digest| digest.encoding == ContentEncoding::Object);
-    request.spec.targets.iter().any(|target| is_cluster_scoped(target) || is_object(target))
+    let is_named = |target: &ChangeTarget| floor.additional_kind(target.group(), &target.kind).is_some();
+    request.spec.targets.iter().any(|target| is_cluster_scoped(target) || is_object(target) || is_named(target))
 }
 
 /// The namespaces in which an author must hold a right for it to count; the empty one stands for the whole cluster. A
@@ -172,7 +175,7 @@ pub fn standing(evidence: &Evidence<'_>) -> Result<Standing, crate::digest::Dige
 fn is_expedited(evidence: &Evidence<'_>, requester: Option<&Author>) -> bool {
     let identities = &evidence.policies.floor().identities;
     evidence.request.spec.change_type == ChangeType::Emergency
-        && !unprotects(evidence.request)
+        && !unprotects(evidence.request, evidence.policies.floor())
         && requester.is_some_and(|author| {
             is_usable(&author.username)
                 && classify(author, identities) == ActorKind::Person
@@ -186,8 +189,9 @@ fn quorum(evidence: &Evidence<'_>, requester: Option<&Author>) -> Quorum {
     if requester.is_some_and(|author| is_standard(evidence, author)) {
         return Quorum::nobody();
     }
-    let machine =
-        requester.filter(|author| classify(author, identities) == ActorKind::Machine && !unprotects(evidence.request));
+    let machine = requester.filter(|author| {
+        classify(author, identities) == ActorKind::Machine && !unprotects(evidence.request, evidence.policies.floor())
+    });
     let by_none = machine.map_or_else(
         || evidence.effective.without_a_person(),
         |author| evidence.effective.asked_by_machine(&author.username),

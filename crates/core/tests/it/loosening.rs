@@ -35,6 +35,12 @@ fn resource(template: &str) -> Value {
     json!({"rolloutResources": [{"group": "example.org", "kind": "Service", "template": template}]})
 }
 
+fn additional(guarded: &str) -> Value {
+    let kind =
+        json!({"group": "s3.aws.upbound.io", "kind": "Bucket", "guarded": guarded, "loses": "all that is in it"});
+    json!({"deletion": {"additionalKinds": [kind]}})
+}
+
 fn exempt_labels(value: &str) -> Value {
     json!({"deletion": {"exempt": {"claimSelector": {"matchLabels": {"foureyes.dev/scratch": value}}}}})
 }
@@ -80,6 +86,8 @@ fn rule(team: &str, environment: &str) -> Value {
 #[case::delegation(json!({}), json!({"delegations": delegation("operator", "Database")}))]
 #[case::another_delegation(json!({"delegations": delegation("operator", "Database")}), json!({"delegations": delegation("operator", "Cache")}))]
 #[case::classes(json!({}), json!({"deletion": {"exempt": {"storageClasses": ["scratch"]}}}))]
+#[case::additional_kinds(additional("People"), json!({}))]
+#[case::from_people_alone(additional("Everybody"), additional("People"))]
 #[case::claims(json!({}), exempt_labels("yes"))]
 #[case::other_claims(exempt_labels("yes"), exempt_labels("no"))]
 #[case::environments(json!({}), rule("a", "NonProduction"))]
@@ -113,6 +121,8 @@ fn every_field_loosened_alone_is_noticed(#[case] strict: Value, #[case] loose: V
 #[case(json!({"delegations": delegation("operator", "Database")}), json!({}))]
 #[case(json!({"deletion": {"exempt": {"storageClasses": ["scratch"]}}}), json!({}))]
 #[case(exempt_labels("yes"), json!({}))]
+#[case(json!({}), additional("People"))]
+#[case(additional("People"), additional("Everybody"))]
 #[case(rule("a", "NonProduction"), json!({}))]
 fn tightening_is_free(#[case] loose: Value, #[case] strict: Value) {
     let (strict, loose) = (policies(&[("default", strict)]), policies(&[("default", loose)]));

@@ -230,6 +230,7 @@ fn the_floor_may_loosen_the_built_in_values_and_others_may_not() {
 #[case(json!({"environments": []}))]
 #[case(json!({"delegations": []}))]
 #[case(json!({"deletion": {"exempt": {"storageClasses": ["scratch"]}}}))]
+#[case(json!({"deletion": {"additionalKinds": []}}))]
 fn nonsense_and_what_only_the_floor_may_say_does_not_compile(#[case] spec: Value) {
     assert!(entry("other", &spec).is_err(), "{spec}");
 }
@@ -247,6 +248,8 @@ fn nonsense_and_what_only_the_floor_may_say_does_not_compile(#[case] spec: Value
 #[case(json!({"rolloutResources": [{"group": "a.b", "kind": "C", "template": ".spec..template"}]}))]
 #[case(json!({"rolloutResources": [{"group": "a.b", "kind": "C", "template": ".a"}, {"group": "a.b", "kind": "C", "template": ".b"}]}))]
 #[case(json!({"deletion": {"exempt": {"claimSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}}}))]
+#[case(json!({"deletion": {"additionalKinds": [{"group": "velero.io", "kind": "Backup", "guarded": "People", "loses": "a backup"}]}}))]
+#[case(json!({"deletion": {"additionalKinds": [{"group": "a.b", "kind": "C", "guarded": "People", "loses": "all"}, {"group": "a.b", "kind": "C", "guarded": "People", "loses": "all"}]}}))]
 #[case(json!({"environments": [{"selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}, "environment": "Production"}]}))]
 fn a_floor_that_can_not_be_read_refuses_everywhere(#[case] spec: Value) {
     let set = policy_set([entry("default", &spec)]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Field, Row};
-use crate::api::{Author, Target, TargetKind};
+use crate::api::{Author, GuardedFrom, Target, TargetKind};
 use crate::domain::deletion::{Governance, in_production, scope};
 use crate::domain::identity::{ActorKind, classify, glob};
 use crate::domain::inventory::Claim;
@@ -41,6 +41,26 @@ pub fn by_machine(policies: &PolicySet, author: &Author) -> Option<Proof> {
 /// Nothing that the table names is touched.
 pub const fn harmless() -> Proof {
     Proof::not_governed(NotGoverned::Harmless)
+}
+
+/// A kind that a policy names: whether this caller may delete one alone; else why not.
+pub fn additional(
+    policies: &PolicySet,
+    author: &Author,
+    (group, kind): (&str, &str),
+    text: &str,
+) -> Result<Proof, Refusal> {
+    let Some(named) = policies.floor().additional_kind(group, kind) else {
+        return Ok(Proof::not_governed(NotGoverned::NotNamed));
+    };
+    if named.guarded == GuardedFrom::People
+        && let Some(proof) = by_machine(policies, author)
+    {
+        return Ok(proof);
+    }
+    let sentence =
+        format!("{text} was not deleted, and no change of it has been signed off: with it goes {}", named.loses);
+    Err(Refusal::new(Code::DeletionNotRequested, sentence))
 }
 
 /// Where the bytes are of what keeps data, as far as its object says.

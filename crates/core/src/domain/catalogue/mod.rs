@@ -5,8 +5,8 @@ mod judged;
 mod worse;
 
 pub use self::judged::{
-    Collected, by_machine, collected, govern, handle_of, harmless, judged_as_its_target, kept_on_retain, not_bound,
-    not_collected, not_created, not_owned, not_worsened, takes_claims, writes_over,
+    Collected, additional, by_machine, collected, govern, handle_of, harmless, judged_as_its_target, kept_on_retain,
+    not_bound, not_collected, not_created, not_owned, not_worsened, takes_claims, writes_over,
 };
 pub use self::worse::{Worse, worsened};
 
@@ -168,6 +168,37 @@ pub const ROWS: &[Row] = &[
     owner("rabbitmq.com", "RabbitmqCluster", "rabbitmqclusters"),
     owner("elasticsearch.k8s.elastic.co", "Elasticsearch", "elasticsearches"),
 ];
+
+/// Kinds that policies name often, by their groups, kinds and resources: the shipped rules ask about their deletion, and
+/// nothing is refused before a policy names them in `deletion.additionalKinds`.
+pub const PRESETS: &[(&str, &str, &str)] = &[
+    ("", "Node", "nodes"),
+    ("cluster.x-k8s.io", "Cluster", "clusters"),
+    ("cluster.x-k8s.io", "Machine", "machines"),
+    ("cluster.x-k8s.io", "MachineDeployment", "machinedeployments"),
+    ("rds.aws.upbound.io", "Cluster", "clusters"),
+    ("rds.aws.upbound.io", "Instance", "instances"),
+    ("s3.aws.upbound.io", "Bucket", "buckets"),
+    ("sql.gcp.upbound.io", "DatabaseInstance", "databaseinstances"),
+    ("storage.gcp.upbound.io", "Bucket", "buckets"),
+];
+
+/// Presets without a namespace.
+pub fn is_cluster_scoped(group: &str, kind: &str) -> bool {
+    let preset = PRESETS.iter().any(|(other, known, _)| (*other, *known) == (group, kind));
+    preset && group != "cluster.x-k8s.io"
+}
+
+/// Whether the deletion of this kind has a rule of its own.
+pub fn is_guarded(group: &str, kind: &str) -> bool {
+    let ruled = TargetKind::parse(group, kind).is_some();
+    ruled || row_of(group, kind).is_some_and(|row| row.deletion == Deletion::Collects)
+}
+
+/// Whether the shipped rules ask about the deletion of some kinds of this group.
+pub fn is_asked_about(group: &str) -> bool {
+    PRESETS.iter().any(|(other, ..)| *other == group) || ROWS.iter().any(|row| row.group == group)
+}
 
 /// The row of a resource.
 pub fn row(group: &str, resource: &str) -> Option<&'static Row> {

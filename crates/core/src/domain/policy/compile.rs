@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use crate::api::{
-    Approvals, DelegatedAction, Delegation, Environment, Identities, IdentityMatcher, KeepVolumes, MachineSubmitter,
-    Mode, Pin, RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, Shutdown, StandardChange,
+    AdditionalKind, Approvals, DelegatedAction, Delegation, Environment, Identities, IdentityMatcher, KeepVolumes,
+    MachineSubmitter, Mode, Pin, RolloutResource, SafetyPolicy, SafetyPolicySpec, ServiceAccountRef, Shutdown,
+    StandardChange,
 };
+use crate::domain::catalogue;
 use crate::domain::policy::DEFAULT;
 use crate::domain::rollout::free::controls_sidecars;
 use crate::domain::rollout::location::is_built_in;
@@ -40,6 +42,8 @@ pub enum PolicyError {
     Days(&'static str, i32),
     #[error("spec.rolloutResources: where the pod template of {0} is, is known already")]
     KnownResource(String),
+    #[error("spec.deletion.additionalKinds: {0} is guarded already")]
+    GuardedKind(String),
     #[error("spec.rolloutResources: {0:?} is not a path below .spec, such as .spec.template")]
     Path(String),
     #[error("spec.deletion.exempt.claimSelector: {0:?} does not begin with foureyes.dev/, so anybody could add it")]
@@ -85,6 +89,7 @@ pub struct Floor {
     /// Keys of annotations.
     pub free_annotations: Vec<String>,
     pub rollout_resources: Vec<RolloutResource>,
+    pub additional_kinds: Vec<AdditionalKind>,
 }
 
 /// Namespaces in which rollouts are never governed: a cluster that can't start protects nothing.
@@ -110,6 +115,11 @@ impl Exemption {
 }
 
 impl Floor {
+    /// What is said of a kind beyond the table.
+    pub fn additional_kind(&self, group: &str, kind: &str) -> Option<&AdditionalKind> {
+        self.additional_kinds.iter().find(|known| known.group == group && known.kind == kind)
+    }
+
     /// Whether the ServiceAccount `username` may do `action` to what an owner of this group and kind controls.
     pub fn delegates(&self, username: &str, group: &str, kind: &str, action: DelegatedAction) -> bool {
         self.delegations.iter().any(|delegation| {
@@ -181,6 +191,10 @@ fn refuse_floor_fields(spec: &SafetyPolicySpec) -> Result<(), PolicyError> {
         ("spec.standardChanges", spec.standard_changes.is_some()),
         ("spec.freeChanges", spec.free_changes.is_some()),
         ("spec.rolloutResources", spec.rollout_resources.is_some()),
+        (
+            "spec.deletion.additionalKinds",
+            spec.deletion.as_ref().is_some_and(|deletion| deletion.additional_kinds.is_some()),
+        ),
         ("spec.deletion.exempt", spec.deletion.as_ref().is_some_and(|deletion| deletion.exempt.is_some())),
         ("spec.deletion.shutdown", spec.deletion.as_ref().is_some_and(|deletion| deletion.shutdown.is_some())),
     ];
@@ -266,6 +280,7 @@ fn floor(spec: &SafetyPolicySpec) -> Result<Floor, PolicyError> {
         standard_changes,
         free_annotations: free_annotations(spec)?,
         rollout_resources: rollout_resources(spec)?,
+        additional_kinds: additional_kinds(spec)?,
     })
 }
 
@@ -276,6 +291,20 @@ const fn is_ambiguous(matcher: &IdentityMatcher) -> bool {
 fn free_annotations(spec: &SafetyPolicySpec) -> Result<Vec<String>, PolicyError> {
     let keys = spec.free_changes.iter().flatten().map(|free| free.annotation.clone());
     keys.map(|key| if controls_sidecars(&key) { Err(PolicyError::SidecarControl(key)) } else { Ok(key) }).collect()
+}
+
+/// What has a row of its own is guarded by that.
+fn additional_kinds(spec: &SafetyPolicySpec) -> Result<Vec<AdditionalKind>, PolicyError> {
+    let mut all: Vec<AdditionalKind> = Vec::new();
+    let named = spec.deletion.iter().flat_map(|deletion| deletion.additional_kinds.iter().flatten());
+    for kind in named {
+        let known = |other: &AdditionalKind| other.group == kind.group && other.kind == kind.kind;
+        if catalogue::is_guarded(&kind.group, &kind.kind) || all.iter().any(known) {
+            return Err(PolicyError::GuardedKind(kind.kind.clone()));
+        }
+        all.push(kind.clone());
+    }
+    Ok(all)
 }
 
 fn rollout_resources(spec: &SafetyPolicySpec) -> Result<Vec<RolloutResource>, PolicyError> {

@@ -102,10 +102,18 @@ fn floor_loosened(old: &Floor, new: &Floor) -> Option<String> {
         ("more annotations would change freely", any_added(&old.free_annotations, &new.free_annotations)),
         ("more namespaces would be left alone", any_added(&old.system_namespaces, &new.system_namespaces)),
         ("a kind would no longer be governed", any_added(&new.rollout_resources, &old.rollout_resources)),
+        ("a kind would no longer be guarded", less_guarded(old, new)),
         ("more storage classes would be exempt", any_added(&exempt_was.storage_classes, &exempt_is.storage_classes)),
         ("other claims would be exempt", exempt_is.claims.is_some() && exempt_is.claims != exempt_was.claims),
     ];
     looser.iter().find(|(_, looser)| *looser).map(|(what, _)| (*what).to_owned())
+}
+
+/// In other words about what is lost, nothing is looser.
+fn less_guarded(old: &Floor, new: &Floor) -> bool {
+    old.additional_kinds
+        .iter()
+        .any(|was| new.additional_kind(&was.group, &was.kind).is_none_or(|is| is.guarded < was.guarded))
 }
 
 fn any_added<T: PartialEq>(old: &[T], new: &[T]) -> bool {
