@@ -81,6 +81,7 @@ struct Families {
     index_objects: Family<OfKind, Gauge>,
     certificate_expiry: Gauge,
     enforcement: Family<OfEntry, Gauge>,
+    unsupervised: Family<OfReason, Gauge>,
     registry: Registry,
 }
 
@@ -119,6 +120,7 @@ impl Metrics {
         let index_objects = Family::default();
         let certificate_expiry = Gauge::default();
         let enforcement = Family::default();
+        let unsupervised = Family::default();
 
         let r = &mut registry;
         r.register(
@@ -164,6 +166,11 @@ impl Metrics {
             "1 while this entry of the webhook configurations is as it was shipped, and a canary is kept by it",
             Clone::clone(&enforcement),
         );
+        r.register(
+            "deletions_unsupervised",
+            "Deletions that were executed and that nobody has supervised yet; one can be counted for several reasons",
+            Clone::clone(&unsupervised),
+        );
         if let Some(dropped) = dropped {
             r.register_collector(Box::new(LogLines(dropped)));
         }
@@ -180,6 +187,7 @@ impl Metrics {
             index_objects,
             certificate_expiry,
             enforcement,
+            unsupervised,
             registry,
         }))
     }
@@ -224,6 +232,12 @@ impl Metrics {
     /// Whether an entry of the webhook configurations was found as it was shipped.
     pub fn enforcement_verified(&self, kind: &str, verified: bool) {
         self.0.enforcement.get_or_create(&OfEntry { kind: kind.to_owned() }).set(i64::from(verified));
+    }
+
+    /// How many executed deletions nobody has supervised yet: all of them, and those with which something is wrong.
+    pub fn unsupervised(&self, reason: &'static str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.unsupervised.get_or_create(&OfReason { reason }).set(count);
     }
 
     /// How long ago the index of `kind` last heard from the API server, and how many objects it holds.

@@ -60,6 +60,7 @@ fn snapshot(requests: usize) -> Snapshot {
             author: format!("person-{}", number % 50).into(),
             phase: Phase::Pending,
             created: 0,
+            supervise_by: None,
         }));
         index.apply(Change::SignOff(SignOffEntry {
             name: format!("pvc-data-{number}-approve").into(),

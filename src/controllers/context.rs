@@ -98,6 +98,14 @@ impl Shared {
         self.started.store(true, Ordering::Release);
     }
 
+    /// Counts what waits for supervision.
+    pub fn count_unsupervised(&self) {
+        let counts = self.requests().unsupervised(self.clock.now());
+        for (reason, count) in counts {
+            self.metrics.unsupervised(reason, count);
+        }
+    }
+
     /// Puts every open request into its queue.
     pub fn look_at_all_requests(&self) {
         let open = self.requests().unfinished();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use foureyes_core::api::{DeletionRequest, DeletionRequestStatus, Phase, Target, TargetKind};
+use jiff::Timestamp;
 
 /// What is known of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +22,10 @@ pub struct Known {
     pub open: bool,
     /// UIDs of what was scaled down for it, and is not put back.
     pub scaled_down: Vec<Box<str>>,
-    /// It has ended, and something that was changed for it is not put back yet.
-    pub unsettled: bool,
+    /// It has ended, and something has yet to happen.
+    pub unfinished: bool,
+    /// Of one that was executed and not supervised yet: how that stands.
+    pub unsupervised: Option<Unsupervised>,
 }
 
 impl Known {
@@ -39,8 +42,31 @@ impl Known {
             namespace: target.rights_namespace().into(),
             open: !Phase::is_ended(phase),
             scaled_down: scaled_down.map(|scaled| scaled.uid.as_str().into()).collect(),
-            unsettled: request.status.as_ref().is_some_and(DeletionRequestStatus::is_unsettled),
+            unfinished: request.status.as_ref().is_some_and(DeletionRequestStatus::is_unfinished),
+            unsupervised: request.status.as_ref().and_then(Unsupervised::of),
         }
+    }
+}
+
+/// A deletion that was executed and not supervised yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupervised {
+    /// Until when somebody should have.
+    by: Option<Timestamp>,
+    /// Something went that was not signed off.
+    unexpected: bool,
+    /// Something is there that should have gone.
+    remaining: bool,
+}
+
+impl Unsupervised {
+    fn of(status: &DeletionRequestStatus) -> Option<Self> {
+        let deleted = status.deleted.clone().unwrap_or_default();
+        (status.phase == Some(Phase::Executed)).then(|| Self {
+            by: status.supervise_by.as_ref().map(|by| by.0),
+            unexpected: !deleted.unexpected.is_empty(),
+            remaining: !deleted.remaining.is_empty(),
+        })
     }
 }
 
@@ -92,8 +118,20 @@ impl Requests {
 
     /// Names of all with which something has yet to happen.
     pub fn unfinished(&self) -> Vec<Box<str>> {
-        let unfinished = self.by_name.values().filter(|known| known.open || known.unsettled);
+        let unfinished = self.by_name.values().filter(|known| known.open || known.unfinished);
         unfinished.map(|known| known.name.clone()).collect()
+    }
+
+    /// How many wait for supervision, for how many of them that is overdue, and with how many something is wrong.
+    pub fn unsupervised(&self, now: Timestamp) -> [(&'static str, usize); 4] {
+        let all: Vec<&Unsupervised> = self.by_name.values().filter_map(|known| known.unsupervised.as_ref()).collect();
+        let count = |is: &dyn Fn(&Unsupervised) -> bool| all.iter().filter(|one| is(one)).count();
+        [
+            ("WaitingForSupervision", all.len()),
+            ("Overdue", count(&|one| one.by.is_some_and(|by| now > by))),
+            ("Unexpected", count(&|one| one.unexpected)),
+            ("Remaining", count(&|one| one.remaining)),
+        ]
     }
 
     /// Whether another one than `name` is open about this object or, of a claim, about its namespace; of a namespace,
@@ -154,8 +192,9 @@ mod tests {
             target_uid: target.into(),
             target_kind: kind,
             namespace: "shop".into(),
-            unsettled: false,
             scaled_down: Vec::new(),
+            unfinished: false,
+            unsupervised: None,
             open,
         }
     }

@@ -18,13 +18,13 @@ const NAMESPACE_CONTROLLER: &str = "system:serviceaccount:kube-system:namespace-
 
 /// Another webhook for the deletion of one namespace, which accepts connections and never answers: the API server asks
 /// it beside the guard, and waits.
-struct SlowCommit {
+pub struct SlowCommit {
     listener: TcpListener,
     name: String,
 }
 
 impl SlowCommit {
-    fn of(namespace: &str) -> Self {
+    pub fn of(namespace: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let name = format!("slow-{namespace}");
         let url = format!("https://{}/", listener.local_addr().unwrap());
@@ -49,7 +49,7 @@ impl SlowCommit {
 
     /// eve deletes the namespace, and something is done after the guard has let it go and before it is going.
     #[track_caller]
-    fn meanwhile(&self, namespace: &str, act: impl FnOnce()) {
+    pub fn meanwhile(&self, namespace: &str, act: impl FnOnce()) {
         self.listener.set_nonblocking(true).unwrap();
         let mut held = None;
         let deletes = || {

@@ -33,6 +33,7 @@ mod shutdown;
 mod sidecars;
 mod sign_offs;
 mod spellings;
+mod supervised;
 mod support;
 mod undisturbed;
 mod undo;

@@ -19,6 +19,7 @@ fn with_candidate() -> foureyes_core::index::Snapshot {
         author: "alice".into(),
         phase: Phase::Executable,
         created: 0,
+        supervise_by: None,
     }));
     index
 }

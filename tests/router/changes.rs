@@ -124,6 +124,7 @@ async fn open_requests_of_both_kinds_have_one_limit() {
             target_uid: "t".into(),
             author: "alice".into(),
             created: 0,
+            supervise_by: None,
             phase: foureyes_core::api::Phase::Pending,
         }));
     }

@@ -191,6 +191,7 @@ async fn a_candidate_that_is_gone_live_allows_nothing() {
         author: "alice".into(),
         phase: Phase::Executable,
         created: 0,
+        supervise_by: None,
     }));
     let keys = json!({"metadata": {"name": "foureyes-keys"}, "data": {"clusterId": "cluster-a", "keys":
         r#"[{"id":"0","key":"","notBefore":"2026-01-01T00:00:00Z"}]"#}});
@@ -245,6 +246,7 @@ async fn sign_offs_are_those_of_the_request_as_it_is_now() {
         author: "alice".into(),
         phase: Phase::Executable,
         created: 0,
+        supervise_by: None,
     }));
     let keys = json!({"metadata": {"name": "foureyes-keys"}, "data": {"clusterId": "cluster-a", "keys":
         r#"[{"id":"0","key":"","notBefore":"2026-01-01T00:00:00Z"}]"#}});
@@ -275,6 +277,7 @@ async fn who_is_refused_learns_what_became_of_the_last_request() {
             author: "alice".into(),
             phase,
             created,
+            supervise_by: None,
         }));
     }
     let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "reports", "uid": CLAIM});

@@ -51,11 +51,15 @@ codes! {
     SelfApproval: "Nobody signs off their own request.", "Let a second person do it.";
     RightMissing: "The right to do this in the target's namespace is missing.", "Ask for one of the roles foureyes-requester or foureyes-approver there.";
     DigestStale: "The digest is missing, or is not that of the current content.", "Look again, and repeat with the current digest that the refusal shows.";
-    AlreadySaid: "An approval that counts is there already: by the same person, or by annotation on the same object.", "See the approval that the refusal names: a second person signs the request off, or its author withdraws it first.";
+    AlreadySaid: "What would be said was said already, and counts: an approval by the same person, or by annotation on the same object.", "See the approval that the refusal names: a second person signs the request off, or its author withdraws it first.";
     RequestInvalid: "A request or a sign-off has a field that can't be read.", "Correct the field that the refusal names.";
     SubjectUnknown: "The request or object named does not exist, or is another object by that name.", "See kubectl get deletionrequests, and name the current UID.";
     StatementNotYours: "Only its author may do this with a statement or a request.", "Let its author do it, or sign off Reject or Hold yourself.";
-    RequestInUse: "The request is still needed: its deletion has begun, or it shows that an approval by annotation was used.", "Wait until its target is gone, or until its approval deadline.";
+    RequestInUse: "The request is still needed: its deletion has begun, nobody has supervised it yet, or it shows that an approval by annotation was used.", "Wait until its target is gone and somebody has said Supervised, or until its approval deadline.";
+    NotExecuted: "Supervised is said after a deletion, and this one was not executed, or what went has not been compared yet.", "Wait until the request is Executed and its status has deleted.checkedAt.";
+    SelfSupervision: "Nobody supervises a deletion that they asked for.", "Let somebody else do it, by default the person who approved it.";
+    StillThere: "Something that was to be deleted is still there, so that the deletion is not over.", "Have what the refusal names deleted first, or find out what keeps it.";
+    SupervisionOwed: "Somebody asks for another deletion, while nobody has supervised an earlier one of theirs in time.", "Let somebody else look at the one that the refusal names, and say Supervised about it.";
     Immutable: "Owners, finalizers and foureyes.dev metadata of this object are not to be changed.", "Create another object instead.";
     TooManyOpen: "One author has too many open requests or sign-offs.", "Cancel or delete some that are no longer needed.";
     PolicyLoosened: "The change would loosen what protects a namespace.", "Ask for it with the line that the refusal shows; a second person signs it off.";

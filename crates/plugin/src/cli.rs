@@ -123,6 +123,8 @@ pub enum Command {
     Hold(say::Hold),
     /// End a request of your own
     Cancel(say::Cancel),
+    /// Say that a deletion went as it was approved, after having looked
+    Supervise(say::Supervise),
     /// Take back what you said about a request
     Withdraw(withdraw::Withdraw),
     /// What waits for you, and what waits for others
@@ -171,6 +173,7 @@ mod tests {
     #[case(&["reject"])]
     #[case(&["hold"])]
     #[case(&["cancel"])]
+    #[case(&["supervise"])]
     #[case(&["withdraw"])]
     #[case(&["status"])]
     #[case(&["describe"])]
@@ -222,6 +225,8 @@ mod tests {
     #[case("approve del/ns-1 --yes -o json", true)]
     #[case("hold web-1", false)]
     #[case("hold web-1 --comment why?", true)]
+    #[case("supervise del/ns-1 --verified looked", true)]
+    #[case("supervise del/ns-1", false)]
     #[case("status --as-group x", false)]
     #[case("request change deploy/web --type Unauthorized", false)]
     fn what_is_taken(#[case] line: &str, #[case] taken: bool) {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use foureyes_core::api::{DeletionRequest, Phase, Target, TargetKind};
 use foureyes_core::domain::ready;
-use foureyes_core::domain::request::{Request as _, Stage};
+use foureyes_core::domain::request::Request as _;
 use foureyes_core::reason::Code;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
@@ -141,7 +141,7 @@ impl Asked {
     fn of(requests: Vec<DeletionRequest>, target: &Target) -> Self {
         let is_open = |request: &DeletionRequest| {
             let taken_back = request.metadata.deletion_timestamp.is_some();
-            request.spec.target == *target && !taken_back && !matches!(request.stage(), Stage::Ended { .. })
+            request.spec.target == *target && !taken_back && !request.stage().is_over()
         };
         let open = requests.into_iter().filter(is_open);
         let (outgrown, open): (Vec<_>, Vec<_>) = open.partition(is_outgrown);

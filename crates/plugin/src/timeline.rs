@@ -1,6 +1,6 @@
 //! What happened to a request, in order, with the people who did it.
 
-use foureyes_core::api::{ChangeRequest, DeletionRequest, Says, SignOff, TargetOutcome};
+use foureyes_core::api::{ChangeRequest, DeletionRequest, Phase, Says, SignOff, TargetOutcome};
 use foureyes_core::digest::short;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -45,6 +45,7 @@ fn spoken(request: &Request, sign_off: &SignOff) -> Event {
         Says::Hold => "put it on hold",
         Says::Cancel => "cancelled",
         Says::CustomerAgreed => "said that the customer agreed",
+        Says::Supervised => "supervised it",
     };
     let entries = request.sign_offs().map(|summary| summary.entries.as_slice()).unwrap_or_default();
     let verdict = match entries.iter().find(|entry| entry.name == name) {
@@ -115,11 +116,14 @@ fn of_change(request: &ChangeRequest, now: Timestamp, events: &mut Vec<Event>) {
 
 fn of_deletion(request: &DeletionRequest, now: Timestamp, events: &mut Vec<Event>) {
     let Some(status) = &request.status else { return };
-    let ended = status.phase.is_some_and(foureyes_core::api::Phase::is_ended);
+    let ended = status.phase.is_some_and(Phase::is_ended);
     let released = status.usable_from.as_ref();
     events.extend(at(released, "released: could be deleted from here on"));
     events.extend(at(status.executing_since.as_ref(), "its deletion began"));
     events.extend(at(status.executed_at.as_ref(), "gone"));
+    events.extend(at(status.closed_at.as_ref(), "closed"));
+    let unsupervised = status.supervise_by.as_ref().filter(|_| status.phase == Some(Phase::Executed));
+    events.extend(to_come(unsupervised, now, "overdue unless supervised"));
     if !ended && status.executing_since.is_none() {
         let pending = released.is_none();
         events.extend(to_come(status.approval_deadline.as_ref().filter(|_| pending), now, "expires unless signed off"));

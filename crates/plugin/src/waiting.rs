@@ -1,6 +1,8 @@
 //! Whom a request waits for, seen by one person. Only a hint: what counts is judged by the guard.
 
-use foureyes_core::api::{Author, Identities, Says};
+use std::collections::BTreeSet;
+
+use foureyes_core::api::{Author, Identities, Says, TargetKind};
 use foureyes_core::domain::identity::{ActorKind, classify, same_person};
 use foureyes_core::domain::request::Stage;
 
@@ -32,8 +34,22 @@ impl Whom {
 pub struct Viewer<'a> {
     pub author: &'a Author,
     pub identities: &'a Identities,
-    /// Holds `approve` wherever this request wants it.
+    /// Holds wherever this request wants it the right to say what it waits for ([`right`]).
     pub may_approve: bool,
+}
+
+/// The right that somebody needs to bring a request on, and where.
+pub fn right(request: &Request, own_namespace: &str) -> (&'static str, BTreeSet<String>) {
+    match request {
+        // The namespace is gone, and with it what was granted there.
+        Request::Deletion(deletion)
+            if request.stage() == Stage::Done && deletion.spec.target.kind == TargetKind::Namespace =>
+        {
+            ("supervise", BTreeSet::from([String::new()]))
+        }
+        _ if request.stage() == Stage::Done => ("supervise", request.rights_namespaces(own_namespace)),
+        _ => ("approve", request.rights_namespaces(own_namespace)),
+    }
 }
 
 /// Whom an open request waits for; `None` when it has ended.
@@ -41,7 +57,7 @@ pub fn whom(request: &Request, viewer: &Viewer<'_>) -> Option<Whom> {
     match request.stage() {
         Stage::Ended { .. } => return None,
         Stage::InUse => return Some(Whom::Nobody),
-        Stage::Open => {}
+        Stage::Open | Stage::Done => {}
     }
     let own = is_own(request, viewer.author);
     let said = |says: Says| {
@@ -49,6 +65,14 @@ pub fn whom(request: &Request, viewer: &Viewer<'_>) -> Option<Whom> {
         entries.iter().filter(move |entry| entry.counts && entry.says == says.as_str())
     };
     let by_viewer = |author: &str| author.eq_ignore_ascii_case(&viewer.author.username);
+    let person = classify(viewer.author, viewer.identities) == ActorKind::Person;
+    let approved = said(Says::Approve).any(|entry| by_viewer(&entry.author));
+    if request.stage() == Stage::Done {
+        let supervised = said(Says::Supervised).any(|entry| by_viewer(&entry.author));
+        // Who looked at it before may look at it after, also when the namespace with their rights is gone.
+        let yours = (viewer.may_approve || approved) && person && !own && !supervised;
+        return Some(if yours { Whom::You } else { Whom::Others });
+    }
     let mut holds = said(Says::Hold).peekable();
     if holds.peek().is_some() {
         // The requester answers; whoever asked takes the question back.
@@ -61,8 +85,6 @@ pub fn whom(request: &Request, viewer: &Viewer<'_>) -> Option<Whom> {
     if !request.is_pending() {
         return Some(Whom::Nobody);
     }
-    let approved = said(Says::Approve).any(|entry| by_viewer(&entry.author));
-    let person = classify(viewer.author, viewer.identities) == ActorKind::Person;
     Some(if viewer.may_approve && person && !own && !approved { Whom::You } else { Whom::Others })
 }
 
@@ -74,7 +96,7 @@ pub fn is_own(request: &Request, author: &Author) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::tests::{boxed, change};
+    use crate::request::tests::{boxed, change, deletion};
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -115,6 +137,35 @@ mod tests {
         assert_eq!(seen(&request, "alice", true), Some(Whom::You));
         assert_eq!(seen(&request, "bob", true), Some(Whom::You));
         assert_eq!(seen(&request, "dora", true), Some(Whom::Others));
+    }
+
+    fn executed(entries: &[Value]) -> Request {
+        let sign_offs = json!({"required": 1, "granted": 1, "text": "1/1", "entries": entries});
+        let requester = json!({"username": "alice", "at": "2026-11-20T10:00:00Z"});
+        let status = json!({"phase": "Executed", "signOffs": sign_offs});
+        Request::Deletion(Box::new(deletion(&json!({"spec": {"requester": requester}, "status": status}))))
+    }
+
+    #[rstest]
+    #[case("bob", false, Whom::You)]
+    #[case("dora", true, Whom::You)]
+    #[case("dora", false, Whom::Others)]
+    #[case("alice", true, Whom::Others)]
+    #[case("system:serviceaccount:argocd:argocd", true, Whom::Others)]
+    fn what_was_executed_waits_for_whoever_approved_it_and_whoever_may(
+        #[case] by: &str,
+        #[case] may: bool,
+        #[case] expected: Whom,
+    ) {
+        let request = executed(&[entry("bob", "Approve")]);
+        assert_eq!(seen(&request, by, may), Some(expected));
+        assert_eq!(right(&request, "foureyes-system"), ("supervise", BTreeSet::from([String::new()])));
+    }
+
+    #[test]
+    fn nobody_is_asked_to_supervise_twice() {
+        let request = executed(&[entry("bob", "Approve"), entry("bob", "Supervised")]);
+        assert_eq!(seen(&request, "bob", true), Some(Whom::Others));
     }
 
     #[rstest]

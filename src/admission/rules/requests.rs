@@ -7,7 +7,9 @@ use foureyes_core::domain::lifecycle::TargetState;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{OwnMetadata, own_metadata};
 use foureyes_core::domain::speaking::{Speaker, request_created, request_deleted, usable};
+use foureyes_core::domain::supervising::owes_nothing;
 use foureyes_core::reason::Code;
+use foureyes_core::seal::KeyRing;
 use jiff::Timestamp;
 
 use super::Scene;
@@ -46,7 +48,25 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
     let uid = target_now.as_ref().map(|now| now.uid.as_str());
     let proof = request_created(&speaker, &request, uid, &ring, scene.now)?;
     long_enough_there(scene, &request).await?;
+    if !scene.is_controller() {
+        nothing_owed(scene, target, &ring).await?;
+    }
     Ok(proof.into())
+}
+
+/// Where the policy says so, whoever asked for a deletion that nobody supervised in time asks for no other one.
+async fn nothing_owed(scene: &Scene<'_>, target: &Target, ring: &KeyRing) -> Result<(), Refusal> {
+    let place = scene.place(target.rights_namespace()).await?;
+    // What can't be read may say so.
+    if scene.index.policies().effective(&place.labels).is_ok_and(|effective| !effective.refuse_unsupervised) {
+        return Ok(());
+    }
+    let author = scene.author();
+    let mut overdue = Vec::new();
+    for candidate in scene.index.overdue(&author.username.to_lowercase(), scene.now) {
+        overdue.extend(scene.live.request(&candidate.name).await.map_err(|error| unread(&error))?);
+    }
+    owes_nothing(author, &format!("the request to delete {}", target.text()), &overdue, ring, scene.now)
 }
 
 /// Whoever wants the data kept for fewer days than the policies there allow is told at once.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use foureyes_core::api::{ChangeRequest, Says, SignOff};
+use foureyes_core::api::{ChangeRequest, DeletionRequest, Says, SignOff, TargetKind};
 use foureyes_core::domain::change::rights_namespaces;
 use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::proof::Proof;
@@ -11,6 +11,7 @@ use foureyes_core::domain::request::Request;
 use foureyes_core::domain::speaking::{
     Speaker, not_said_before, said_while_going, sign_off_created, sign_off_deleted, usable,
 };
+use foureyes_core::domain::supervising::{self, Held, Word};
 use foureyes_core::seal::KeyRing;
 use futures::future::try_join3;
 
@@ -19,6 +20,7 @@ use crate::admission::confirm::unread;
 use crate::admission::input;
 use crate::admission::verdict::Verdict;
 use crate::cluster::access::Requests;
+use crate::cluster::live::ReadError;
 
 fn is_about_a_change(sign_off: &SignOff) -> bool {
     sign_off.spec.subject.kind == ChangeRequest::KIND
@@ -34,6 +36,9 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
         return Ok(said(scene, &sign_off, subject.as_ref(), Requests::Changes, places).await?.into());
     }
     let subject = scene.live.request(&sign_off.spec.subject.name).await.map_err(|error| unread(&error))?;
+    if sign_off.spec.says == Says::Supervised {
+        return supervised(scene, &sign_off, subject.as_ref()).await;
+    }
     let places = subject.as_ref().map(|request| [request.spec.target.rights_namespace().to_owned()].into());
     let proof = said(scene, &sign_off, subject.as_ref(), Requests::Deletions, places).await?;
     match &subject {
@@ -73,6 +78,36 @@ async fn said<R: Request>(
     let proof = sign_off_created(&speaker, sign_off, subject, identities, &ring, scene.now)?;
     unsaid(scene, sign_off, &ring).await?;
     Ok(proof)
+}
+
+/// What is said after a deletion: the right to it is held in the target's namespace, or everywhere once that is gone.
+async fn supervised(scene: &Scene<'_>, sign_off: &SignOff, request: Option<&DeletionRequest>) -> Verdict {
+    let (author, identities) = (scene.author(), &scene.index.policies().floor().identities);
+    let read = async {
+        let place_gone = match request.map(|request| &request.spec.target) {
+            None => true,
+            Some(target) if target.kind == TargetKind::Namespace => true,
+            Some(target) if target.rights_namespace().is_empty() => false,
+            Some(target) => scene.live.namespace(target.rights_namespace()).await?.is_none(),
+        };
+        let place = request.filter(|_| !place_gone).map_or("", DeletionRequest::place);
+        let right = scene.live.may(author, Right::Supervise, Requests::Deletions, place).await?;
+        let said = scene.live.sign_offs(&sign_off.spec.subject.uid).await?;
+        Ok((Held { right, place_gone }, said, scene.live.key_ring().await?))
+    };
+    let (held, said, ring) = read.await.map_err(|error: ReadError| unread(&error))?;
+    let speaker = Speaker {
+        author,
+        dry_run: scene.dry_run(),
+        may_request: false,
+        may_approve: false,
+        open: 0,
+        is_controller: false,
+    };
+    let word = Word { sign_off, request, said: &said, held };
+    let proof = supervising::supervised(&speaker, word, identities, &ring, scene.now)?;
+    not_said_before(sign_off, &said, &ring)?;
+    Ok(proof.into())
 }
 
 /// Nobody approves twice what they have approved.

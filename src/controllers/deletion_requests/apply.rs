@@ -46,7 +46,7 @@ pub async fn apply(
         shutdown::scale(context, request, &plan.scale_down).await.and(kept)?;
         return Ok(Next::After(Duration::ZERO));
     }
-    let ended = plan.status.phase.is_some_and(Phase::is_ended) && !plan.status.is_unsettled();
+    let ended = plan.status.phase.is_some_and(Phase::is_ended) && !plan.status.is_unfinished();
     let followed = request.spec.target.kind.is_in_use();
     Ok(if ended { Next::Wait } else { Next::After(pause(&plan, followed, now)) })
 }

@@ -13,13 +13,14 @@ use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::quiet::Usage;
 use foureyes_core::domain::shutdown::Users;
 use foureyes_core::domain::statement::ApprovalRecord;
+use foureyes_core::domain::supervision::Found;
 use foureyes_core::seal::KeyRing;
 use futures::FutureExt as _;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::api::{DynamicObject, ObjectMeta};
 
-use super::shutdown;
+use super::{compare, shutdown};
 use crate::cluster::access::Requests;
 use crate::cluster::live::{Live, ReadError, record as record_of};
 use crate::cluster::pods::Running;
@@ -42,6 +43,8 @@ pub struct Facts {
     usage: Usage,
     users: Option<Users>,
     outlived: Vec<Volume>,
+    found: Found,
+    bills: Vec<String>,
     asked_elsewhere: bool,
     scaled_elsewhere: BTreeSet<Box<str>>,
 }
@@ -62,6 +65,8 @@ impl Facts {
             usage: &self.usage,
             users: self.users.as_ref(),
             outlived: &self.outlived,
+            found: &self.found,
+            bills: &self.bills,
             asked_elsewhere: self.asked_elsewhere,
             scaled_elsewhere: &self.scaled_elsewhere,
         }
@@ -102,13 +107,15 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         .and_then(record_of)
         .and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
     let is_signed_off = !sign_offs.is_empty() || record.is_some();
-    let (rights, inventory, (usage, running), outlived) = tokio::try_join!(
+    let (rights, inventory, (usage, running), outlived, bills) = tokio::try_join!(
         rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
         inventory(live, &request, target, (claim.as_ref(), keeper.as_ref()), &policies),
         usage(context, &request, target, is_signed_off),
         outlived(live, &request, target),
+        compare::bills(live, &request, target),
     )?;
     let users = shutdown::users(context, &request, target, &ring, &policies, &running).boxed().await?;
+    let found = compare::found(live, &request, target, &inventory, (namespace.is_some(), &sign_offs)).await?;
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let scaled_elsewhere = context.requests().scaled_elsewhere(name, &request.spec.target);
     let asked_elsewhere = context.requests().asked_elsewhere(name, &request.spec.target);
@@ -126,6 +133,8 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         usage,
         users,
         outlived,
+        found,
+        bills,
         asked_elsewhere,
         scaled_elsewhere,
     })

@@ -3,6 +3,7 @@
 //! the process may end between any two writes.
 
 mod apply;
+mod compare;
 mod gather;
 mod keep;
 mod shutdown;
@@ -21,12 +22,13 @@ pub async fn reconcile(context: Context, name: Box<str>) -> Result<Next, Reconci
     };
     let status = request.status.as_ref();
     let is_ended = status.and_then(|status| status.phase).is_some_and(Phase::is_ended);
-    if is_ended && !status.is_some_and(DeletionRequestStatus::is_unsettled) {
+    if is_ended && !status.is_some_and(DeletionRequestStatus::is_unfinished) {
         context.uses().drop_carried(request.metadata.uid.as_deref().unwrap_or_default());
         return Ok(Next::Wait);
     }
     let facts = Box::pin(gather::gather(&context, request)).await?;
     let now = context.clock.now();
     let plan = decide(&facts.observed(), now)?;
+    context.count_unsupervised();
     apply::apply(&context, &facts.request, plan, now).await
 }

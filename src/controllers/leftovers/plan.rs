@@ -37,7 +37,8 @@ pub fn is_looked_after(requests: &[DeletionRequest], opening: &Opening<'_>, acco
 
 /// The request under which the namespace went, or else any about it.
 pub fn root(requests: &[DeletionRequest]) -> Option<&DeletionRequest> {
-    let went = |request: &&DeletionRequest| matches!(phase(request), Phase::Executing | Phase::Executed);
+    let went =
+        |request: &&DeletionRequest| matches!(phase(request), Phase::Executing | Phase::Executed | Phase::Closed);
     requests.iter().find(went).or_else(|| requests.first())
 }
 

@@ -10,6 +10,7 @@ mod rollout_faults;
 mod rollouts;
 mod sealing;
 mod shutdown;
+mod supervision;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,7 +130,7 @@ fn says_about(fake: &Fake, author: &str, says: Says, subject: Subject, digest: S
         subject,
         says,
         digest: Some(digest),
-        verified: None,
+        verified: (says == Says::Supervised).then(|| "the shop answers".to_owned()),
         comment: None,
         reference: None,
         author: None,

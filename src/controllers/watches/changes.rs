@@ -34,6 +34,11 @@ pub async fn changes(context: Context, read: Latch) {
                     context.queues.change_requests.soon(known.key.clone());
                 }
                 let ended = !known.open;
+                // A review that is owed, or no longer is, keeps its namespace or lets it go.
+                let around = context.requests().about_namespace(&known.key.namespace);
+                for name in around {
+                    context.queues.deletion_requests.within(name, GATHER);
+                }
                 let before = context.changes().learn(known);
                 // Its targets are known from when it was open.
                 for target in before.into_iter().filter(|_| ended).flat_map(|before| before.targets) {

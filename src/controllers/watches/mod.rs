@@ -43,17 +43,20 @@ pub async fn requests(context: Context, read: Latch) {
     while let Some(seen) = seen.next().await {
         match seen {
             Seen::Applied(known) => {
-                if known.open || known.unsettled {
+                if known.open || known.unfinished {
                     context.queues.deletion_requests.soon(known.name.clone());
                 }
                 context.requests().learn(known);
+                context.count_unsupervised();
             }
             Seen::Gone(known) => {
                 context.requests().forget(&known.name);
+                context.count_unsupervised();
                 context.queues.sign_offs.within(known.uid, sign_offs::GRACE);
             }
             Seen::All(all) => {
                 let gone = context.requests().replace(all);
+                context.count_unsupervised();
                 for known in gone {
                     context.queues.sign_offs.within(known.uid, sign_offs::GRACE);
                 }

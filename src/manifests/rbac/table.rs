@@ -391,7 +391,7 @@ pub const ROLES: &[Role] = &[
         name: "foureyes-approver",
         scope: Scope::Cluster,
         holder: Holder::Nobody,
-        purpose: "People who may sign off somebody else's request.",
+        purpose: "People who may sign off somebody else's request, and look at a deletion afterwards.",
         rules: &[
             Rule {
                 group: GROUP,
@@ -399,6 +399,13 @@ pub const ROLES: &[Role] = &[
                 names: &[],
                 verbs: &["approve"],
                 why: "to sign off; judged in the namespace of what a request is about, now and again when it is used",
+            },
+            Rule {
+                group: GROUP,
+                resources: &["deletionrequests/signoff"],
+                names: &[],
+                verbs: &["supervise"],
+                why: "to say after a deletion that it went as it should; whoever looked before looks again",
             },
             VIEW,
             Rule { why: "to look at what would be lost before signing it off", ..READ_DATA },

@@ -28,6 +28,8 @@ vocabulary!(
         ShutDown,
         /// What would be lost outlives the deletion (promise 3).
         DataKept,
+        /// Somebody who did not ask for it says that it went as it should.
+        Supervised,
         /// Nobody's word was needed beforehand, so that it is owed afterwards.
         ReviewOwed,
         /// What decides whether and how strictly the API server asks is as it was shipped, and a canary is kept.
@@ -74,6 +76,12 @@ vocabulary!(
         LeftToPeople,
         Kept,
         NotKept,
+        ReviewOwed,
+        WaitingForSupervision,
+        Overdue,
+        Unexpected,
+        Remaining,
+        Supervised,
         Verified,
         WebhookMissing,
         WebhookChanged,

@@ -126,6 +126,11 @@ impl DeletionRequestStatus {
     pub fn is_scaled_down(&self) -> bool {
         self.scaled_down.iter().any(|scaled| !scaled.settled)
     }
+
+    /// It has ended, and something has yet to happen: what was changed is put back, or somebody looks at what went.
+    pub fn is_unfinished(&self) -> bool {
+        self.phase == Some(Phase::Executed) || self.is_unsettled()
+    }
 }
 
 impl Target {
@@ -175,7 +180,10 @@ pub enum Phase {
     Quiescing,
     Executable,
     Executing,
+    /// Its target is gone; somebody has yet to say that it went as it should.
     Executed,
+    /// Somebody who did not ask for it has compared what went with what was signed off.
+    Closed,
     Rejected,
     Cancelled,
     Expired,
@@ -190,15 +198,16 @@ impl Phase {
             Self::Executable => "Executable",
             Self::Executing => "Executing",
             Self::Executed => "Executed",
+            Self::Closed => "Closed",
             Self::Rejected => "Rejected",
             Self::Cancelled => "Cancelled",
             Self::Expired => "Expired",
         }
     }
 
-    /// Nothing happens to an ended request any more, and it is never used again.
+    /// Nothing is deleted on the strength of an ended request any more, and it is never used again.
     pub const fn is_ended(self) -> bool {
-        matches!(self, Self::Executed | Self::Rejected | Self::Cancelled | Self::Expired)
+        matches!(self, Self::Executed | Self::Closed | Self::Rejected | Self::Cancelled | Self::Expired)
     }
 }
 
@@ -274,6 +283,21 @@ pub struct DeletionRequestStatus {
     /// When the target was seen gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed_at: Option<Time>,
+    /// How long somebody may take, once it is executed, to say that it went as it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_within: Option<String>,
+    /// Until when somebody should have said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervise_by: Option<Time>,
+    /// What went, compared with what was signed off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deleted>,
+    /// Who has compared it, and said that it went as it should.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supervised_by: Vec<String>,
+    /// When that sufficed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Time>,
     /// When it ended, whichever way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
@@ -283,6 +307,23 @@ pub struct DeletionRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What went with the target, compared with what was signed off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// How many of the items that were signed off are gone. Volumes that are kept are not.
+    pub expected: i32,
+    /// What went with it and was not signed off, as many as fit (20).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unexpected: Vec<ListedItem>,
+    /// What was signed off, should be gone, and is there, as many as fit (20). Volumes on Retain are meant to stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remaining: Vec<ListedItem>,
+    /// When this was last compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_at: Option<Time>,
 }
 
 /// Whether anything uses the target (promise 2).

@@ -325,6 +325,15 @@ pub struct DeletionRules {
     /// When volumes are put on Retain. Built-in: `OnApproval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_volumes: Option<KeepVolumes>,
+    /// How long after a deletion somebody else than its requester must have said Supervised, such as
+    /// `72h`. Built-in: 72h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub close_within: Option<String>,
+    /// Whether whoever has asked for a deletion that was not supervised in time is refused the next request.
+    /// Built-in: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse_unsupervised: Option<bool>,
     /// Storage that holds nothing worth protecting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exempt: Option<Exempt>,

@@ -26,6 +26,7 @@ use super::{Author, WORDS};
     selectable = ".spec.subject.uid"
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.says != 'Supervised' || (self.subject.kind == 'DeletionRequest' && has(self.verified) && self.verified.size() > 0)").message("Supervised is about a DeletionRequest, and needs spec.verified: what you have checked after it was executed"))]
 #[x_kube(validation = Rule::new("self.says != 'Approve' || has(self.digest)").message("Approve needs spec.digest: the digest of what you looked at, shown in a DeletionRequest's status.subjectDigest and a ChangeRequest's status.requestDigest"))]
 #[x_kube(validation = Rule::new("self.says != 'CustomerAgreed' || (has(self.digest) && has(self.reference))").message("CustomerAgreed needs spec.digest (the request's status.subjectDigest) and spec.reference (who agreed, and where that is recorded)"))]
 #[x_kube(validation = Rule::new("self.says != 'CustomerAgreed' || self.subject.kind == 'DeletionRequest'").message("CustomerAgreed is said about a DeletionRequest"))]
@@ -33,13 +34,14 @@ pub struct SignOffSpec {
     /// The request this is about.
     pub subject: Subject,
     /// What the author says. Approve counts once; Reject ends the request; Hold blocks it until withdrawn; Cancel is
-    /// the requester's own; `CustomerAgreed` says that whose data it is agreed to have it kept for fewer days.
+    /// the requester's own; `CustomerAgreed` says that whose data it is agreed to have it kept for fewer days; Supervised
+    /// closes a deletion that was executed.
     pub says: Says,
     /// What the author looked at: `status.subjectDigest` of a deletion, `status.requestDigest` of a change at that moment. Never filled in for you.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = r"^[a-z]+/v[0-9]+:sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
-    /// What was checked before approving, in words.
+    /// What was checked before approving, or after the deletion, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096), regex(pattern = WORDS))]
     pub verified: Option<String>,
@@ -89,6 +91,8 @@ pub enum Says {
     Hold,
     Cancel,
     CustomerAgreed,
+    /// What went is what was signed off, as far as its author has checked.
+    Supervised,
 }
 
 impl Says {
@@ -99,6 +103,7 @@ impl Says {
             Self::Hold => "Hold",
             Self::Cancel => "Cancel",
             Self::CustomerAgreed => "CustomerAgreed",
+            Self::Supervised => "Supervised",
         }
     }
 }

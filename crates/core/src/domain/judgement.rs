@@ -17,12 +17,13 @@ use crate::seal::KeyRing;
 pub const ANNOTATION: &str = "annotation";
 
 /// A right on `deletionrequests/signoff` or `changerequests/signoff` in the target's namespace. Expedite is for changes
-/// alone: nothing that is deleted is in such a hurry.
+/// alone: nothing that is deleted is in such a hurry. Supervise is for deletions alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Right {
     Request,
     Approve,
     Expedite,
+    Supervise,
 }
 
 impl Right {
@@ -31,6 +32,7 @@ impl Right {
             Self::Request => "request",
             Self::Approve => "approve",
             Self::Expedite => "expedite",
+            Self::Supervise => "supervise",
         }
     }
 }
@@ -204,12 +206,12 @@ pub fn rights_needed(sign_offs: &[SignOff], record: Option<&ApprovalRecord>) -> 
 }
 
 /// Any one of them suffices. A hold needs no right when it is used: it was checked when it was made, and it can only
-/// refuse.
+/// refuse. What is said after a deletion is counted by itself.
 const fn needed(says: Says) -> &'static [Right] {
     match says {
         Says::Approve | Says::Reject => &[Right::Approve],
         Says::CustomerAgreed => &[Right::Request, Right::Approve],
-        Says::Hold | Says::Cancel => &[],
+        Says::Hold | Says::Cancel | Says::Supervised => &[],
     }
 }
 
@@ -342,6 +344,7 @@ fn count(
             }
             judgement.rejected_by = Some(author.username.clone());
         }
+        Says::Supervised => return Err("nothing has been deleted yet"),
         Says::Approve => approve(case, human, judgement, author, at, spoken.digest.as_deref())?,
         Says::CustomerAgreed => agree(case, judgement, author, at, spoken.digest.as_deref())?,
     }

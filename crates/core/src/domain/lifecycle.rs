@@ -21,6 +21,7 @@ use crate::domain::ready;
 use crate::domain::request::Request as _;
 use crate::domain::shutdown::{self, Change, Users};
 use crate::domain::statement::{ApprovalRecord, prove_requester, request_digest, stated, subject_digest};
+use crate::domain::supervision::{self, Found};
 use crate::domain::telling::{condition, summary};
 use crate::seal::KeyRing;
 
@@ -62,6 +63,10 @@ pub struct Observed<'a> {
     pub users: Option<&'a Users>,
     /// Of what was signed off, the volumes that are there although the target is gone.
     pub outlived: &'a [Volume],
+    /// What else was found of a target that is going or gone.
+    pub found: &'a Found,
+    /// Changes in a namespace that is to be deleted, of which a review is owed.
+    pub bills: &'a [String],
     /// Another request about the same data has not ended.
     pub asked_elsewhere: bool,
     /// UIDs of what other open requests have scaled down: they put it back themselves.
@@ -100,6 +105,9 @@ pub struct Plan {
 /// Decides where a request stands.
 pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, LifecycleError> {
     let before = observed.request.status.clone().unwrap_or_default();
+    if before.phase == Some(Phase::Executed) {
+        return Ok(supervision::decide(observed, &before, now));
+    }
     if before.phase.is_some_and(Phase::is_ended) {
         return Ok(settle(observed, before, now));
     }
@@ -115,7 +123,13 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     status.ended_at = outcome.phase.is_ended().then(|| stated(now));
     summarise(observed, &before, &mut status, &judgement, &outcome);
     set_conditions(observed, &before, &mut status, &outcome, (&quiet, &covered), now);
-    let events = events(&before, &status, &outcome, objection(observed, &judgement));
+    let mut events = events(&before, &status, &outcome, objection(observed, &judgement));
+    if matches!(outcome.phase, Phase::Executing | Phase::Executed) {
+        status.deleted = supervision::compared(observed.found, &before, observed.target, now);
+    }
+    if outcome.phase == Phase::Executed {
+        events.extend(supervision::supervise(observed, &before, &mut status, now));
+    }
     let keep = if outcome.keeps { unkept(&covered) } else { Vec::new() };
     // Whoever deleted it, and however: what outlived it is held.
     let deleted = outcome.phase == Phase::Executed || outcome.reason == ConditionReason::TargetGone;
@@ -130,6 +144,9 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
 }
 
 fn look_again(status: &DeletionRequestStatus, quiet: &Quietness, now: Timestamp) -> Option<Timestamp> {
+    if status.phase == Some(Phase::Executed) {
+        return supervision::look_again(status, now);
+    }
     if status.phase.is_some_and(Phase::is_ended) {
         return put_back_at(status);
     }

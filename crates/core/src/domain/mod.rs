@@ -26,5 +26,7 @@ pub mod selector;
 pub mod shutdown;
 pub mod speaking;
 pub mod statement;
+pub mod supervising;
+pub mod supervision;
 pub mod telling;
 pub mod volume;

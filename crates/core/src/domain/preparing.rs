@@ -11,6 +11,7 @@ use crate::domain::lifecycle::{Observed, proven};
 use crate::domain::quiet::Quietness;
 use crate::domain::shutdown::{Step, shut_down};
 use crate::domain::statement::stated;
+use crate::domain::supervision;
 
 /// Volumes named in a condition.
 const LISTED: usize = 20;
@@ -84,6 +85,10 @@ fn waits(
         let waits = format!("{unkept} {volumes} to be put on Retain");
         return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
     }
+    if !observed.bills.is_empty() {
+        let waits = format!("the review of {}", observed.bills.join(", "));
+        return Outcome::open(Phase::Approved, ConditionReason::ReviewOwed, waits).keeping();
+    }
     let released = release(observed, status, judgement, now);
     if released.phase.is_ended() { released } else { released.keeping() }
 }
@@ -101,6 +106,9 @@ fn release(
     let until = begun.saturating_add(observed.effective.use_clock).unwrap_or(begun);
     let until = status.valid_until.as_ref().map_or(until, |before| before.0.min(until));
     status.valid_until = Some(Time(until));
+    // Once a namespace is gone, nobody can tell any more what applied in it.
+    let within = supervision::close_within(status.close_within.as_deref(), observed.effective.close_within);
+    status.close_within = Some(within);
     if now > until {
         return Outcome::ended(Phase::Expired, ConditionReason::Expired, "it was not used in time");
     }

@@ -196,15 +196,29 @@ pub fn see_uid(target: &Target) -> String {
 
 /// Gives somebody one of our roles in a namespace, by a binding of their own: the role's name may be taken.
 pub fn bind(namespace: &str, role: &str, username: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let own = if username.len() <= 40 && !username.is_empty() && username.bytes().all(plain) {
-        Cow::Borrowed(username)
-    } else {
-        Cow::Owned(hex(&Sha256::digest(username)[..6]))
-    };
     format!(
-        "kubectl -n {} create rolebinding {role}-{own} --clusterrole={role} --user={}",
+        "kubectl -n {} create rolebinding {} --clusterrole={role} --user={}",
         word(namespace),
+        binding(role, username),
+        word(username)
+    )
+}
+
+/// The name of somebody's binding to a role.
+fn binding(role: &str, username: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if username.len() <= 40 && !username.is_empty() && username.bytes().all(plain) {
+        format!("{role}-{username}")
+    } else {
+        format!("{role}-{}", hex(&Sha256::digest(username)[..6]))
+    }
+}
+
+/// Gives somebody one of our roles everywhere.
+pub fn bind_everywhere(role: &str, username: &str) -> String {
+    format!(
+        "kubectl create clusterrolebinding {} --clusterrole={role} --user={}",
+        binding(role, username),
         word(username)
     )
 }

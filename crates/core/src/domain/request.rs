@@ -77,6 +77,8 @@ pub enum Stage {
     Open,
     /// What it asked for has begun: it can't be stopped or unsaid.
     InUse,
+    /// What it asked for was done, and somebody has yet to say that it went as it should.
+    Done,
     Ended {
         /// It ended by somebody's word, which stays as the reason why.
         rejected: bool,
@@ -84,6 +86,13 @@ pub enum Stage {
         /// What it asked for was done: who allowed that stays on record.
         used: bool,
     },
+}
+
+impl Stage {
+    /// Nothing more happens on its strength.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Ended { .. })
+    }
 }
 
 impl RequestSpec for DeletionRequestSpec {
@@ -126,10 +135,11 @@ impl Request for DeletionRequest {
     fn stage(&self) -> Stage {
         match self.status.as_ref().and_then(|status| status.phase).unwrap_or_default() {
             Phase::Executing => Stage::InUse,
+            Phase::Executed => Stage::Done,
             phase if phase.is_ended() => Stage::Ended {
                 rejected: phase == Phase::Rejected,
                 cancelled: phase == Phase::Cancelled,
-                used: phase == Phase::Executed,
+                used: phase == Phase::Closed,
             },
             _ => Stage::Open,
         }
@@ -159,10 +169,13 @@ impl Request for DeletionRequest {
         if self.stage() == Stage::InUse || matches!(target, TargetState::Going(_)) {
             return Some("its target is being deleted on its strength".to_owned());
         }
+        if self.stage() == Stage::Done {
+            return Some("nobody has supervised that deletion yet".to_owned());
+        }
         // Without it nobody could tell how much ran before.
-        let ended =
-            |status: &DeletionRequestStatus| status.phase == Some(Phase::Executed) || target == TargetState::Gone;
-        if self.status.as_ref().is_some_and(|status| status.is_scaled_down() && !ended(status)) {
+        let closed =
+            |status: &DeletionRequestStatus| status.phase == Some(Phase::Closed) || target == TargetState::Gone;
+        if self.status.as_ref().is_some_and(|status| status.is_scaled_down() && !closed(status)) {
             let why = "what was scaled down for it is put back only while it is there; Cancel, signed off by its requester, ends it and has that put back";
             return Some(why.to_owned());
         }
@@ -175,6 +188,19 @@ impl Request for DeletionRequest {
     fn sign_off(&self, digest: &str) -> String {
         ready::sign_off(self.name(), self.uid(), digest)
     }
+}
+
+/// Whether nobody has looked at what was changed on nobody's word: a review is owed, and it was not signed off afterwards.
+pub fn is_unseen(change: &ChangeRequest) -> bool {
+    let sign_offs = change.status.as_ref().and_then(|status| status.sign_offs.as_ref());
+    let seen = sign_offs.is_some_and(|sign_offs| sign_offs.required > 0 && sign_offs.granted >= sign_offs.required);
+    owes_review(change) && !seen
+}
+
+fn owes_review(change: &ChangeRequest) -> bool {
+    let owed =
+        |condition: &Condition| condition.type_ == ConditionType::ReviewOwed.as_str() && condition.status == "True";
+    change.status.as_ref().is_some_and(|status| status.conditions.iter().any(owed))
 }
 
 impl Request for ChangeRequest {
@@ -224,12 +250,10 @@ impl Request for ChangeRequest {
 
     fn kept(&self, _: TargetState, _: Timestamp) -> Option<String> {
         let status = self.status.as_ref()?;
-        let owed =
-            |condition: &Condition| condition.type_ == ConditionType::ReviewOwed.as_str() && condition.status == "True";
         if status.phase == Some(ChangePhase::InProgress) {
             return Some("it is being rolled out".to_owned());
         }
-        status.conditions.iter().any(owed).then(|| "a review of it is owed".to_owned())
+        owes_review(self).then(|| "a review of it is owed".to_owned())
     }
 
     fn sign_off(&self, digest: &str) -> String {

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, Target};
+use crate::api::{Author, DeletionRequest, Identities, Says, SignOff, Subject, Target};
 use crate::domain::identity::{ActorKind, classify, is_usable, same_person};
 use crate::domain::judgement::ANNOTATION;
 use crate::domain::lifecycle::TargetState;
@@ -125,25 +125,16 @@ pub fn sign_off_created<R: Request>(
     ring: &KeyRing,
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
-    usable(speaker.author)?;
     let spec = &sign_off.spec;
     let what = format!("{} on {}", spec.says.as_str(), spec.subject.name);
-    let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(forged(&what)) };
-    let sealed = if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
-    if author != speaker.author || !written_now(at.0, now) || !sealed {
-        return Err(forged(&what));
-    }
+    signed_by(speaker, sign_off, &what, ring, now)?;
     let Some(request) = subject.filter(|request| request.subject().as_ref() == Some(&spec.subject)) else {
-        return Err(Refusal::new(
-            Code::SubjectUnknown,
-            format!("{what} was not written: there is no {} of that name and UID", spec.subject.kind),
-        )
-        .next("See the requests with:", R::show_all()));
+        return Err(unknown_subject::<R>(&spec.subject, &what));
     };
     let over = match request.stage() {
         Stage::Open => None,
         Stage::InUse => Some(Code::RequestInUse),
-        Stage::Ended { .. } => Some(Code::RequestEnded),
+        Stage::Done | Stage::Ended { .. } => Some(Code::RequestEnded),
     };
     if let Some(code) = over {
         return Err(Refusal::new(code, format!("{what} was not written: the request is {}", request.phase()))
@@ -164,6 +155,30 @@ pub fn sign_off_created<R: Request>(
     said(speaker, sign_off, (request, requester), identities, &what)
 }
 
+/// A sign-off says of its author what stamp wrote, and that is who speaks now.
+pub(super) fn signed_by(
+    speaker: &Speaker<'_>,
+    sign_off: &SignOff,
+    what: &str,
+    ring: &KeyRing,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    usable(speaker.author)?;
+    let spec = &sign_off.spec;
+    let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(forged(what)) };
+    let sealed = if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
+    if author != speaker.author || !written_now(at.0, now) || !sealed {
+        return Err(forged(what));
+    }
+    Ok(())
+}
+
+/// What a sign-off is about does not exist.
+pub(super) fn unknown_subject<R: Request>(subject: &Subject, what: &str) -> Refusal {
+    let sentence = format!("{what} was not written: there is no {} of that name and UID", subject.kind);
+    Refusal::new(Code::SubjectUnknown, sentence).next("See the requests with:", R::show_all())
+}
+
 /// A sign-off is created although its target is being deleted already: the phase may say so only a moment later.
 pub fn said_while_going(sign_off: &SignOff) -> Refusal {
     let name = &sign_off.spec.subject.name;
@@ -171,13 +186,15 @@ pub fn said_while_going(sign_off: &SignOff) -> Refusal {
     Refusal::new(Code::RequestInUse, sentence).next("See how it stands with:", ready::show(name))
 }
 
-/// An approval counts once for each person: a second one would not count, and withdrawing it would withdraw nothing.
+/// An approval counts once for each person: a second one would not count, and withdrawing it would withdraw nothing. So
+/// does what is said after a deletion.
 /// `said` are the statements about its subject, read live; `sign_off` names the current content.
 pub fn not_said_before(sign_off: &SignOff, said: &[SignOff], ring: &KeyRing) -> Result<(), Refusal> {
     let spec = &sign_off.spec;
-    let Some(author) = spec.author.as_ref().filter(|_| spec.says == Says::Approve) else { return Ok(()) };
+    let once = matches!(spec.says, Says::Approve | Says::Supervised);
+    let Some(author) = spec.author.as_ref().filter(|_| once) else { return Ok(()) };
     let counts = |other: &&SignOff| {
-        other.spec.says == Says::Approve
+        other.spec.says == spec.says
             && other.spec.subject == spec.subject
             && other.spec.digest == spec.digest
             && other.metadata.deletion_timestamp.is_none()
@@ -187,8 +204,12 @@ pub fn not_said_before(sign_off: &SignOff, said: &[SignOff], ring: &KeyRing) -> 
         same_person(by, author).then(|| (by.username.clone(), other.metadata.name.clone().unwrap_or_default()))
     };
     let Some((by, name)) = said.iter().filter(counts).find_map(by_them) else { return Ok(()) };
-    let sentence =
-        format!("Approve on {} was not written: {by} has approved it already by sign-off {name}", spec.subject.name);
+    let done = if spec.says == Says::Approve { "approved" } else { "supervised" };
+    let sentence = format!(
+        "{} on {} was not written: {by} has {done} it already by sign-off {name}",
+        spec.says.as_str(),
+        spec.subject.name
+    );
     Err(Refusal::new(Code::AlreadySaid, sentence)
         .next("Its author can withdraw that one with:", ready::withdraw(&name)))
 }
@@ -206,6 +227,8 @@ fn said<R: Request>(
         Says::Approve | Says::Reject => speaker.may_approve,
         Says::Hold | Says::CustomerAgreed => speaker.may_approve || speaker.may_request,
         Says::Cancel => true,
+        // Said after a deletion alone, and judged by itself.
+        Says::Supervised => false,
     };
     if sign_off.spec.says == Says::Cancel && !own {
         return Err(Refusal::new(
@@ -244,7 +267,7 @@ fn said<R: Request>(
     Ok(Proof(Kind::Own))
 }
 
-fn person(author: &Author, identities: &Identities, what: &str) -> Result<(), Refusal> {
+pub(super) fn person(author: &Author, identities: &Identities, what: &str) -> Result<(), Refusal> {
     let is = match classify(author, identities) {
         ActorKind::Person => return Ok(()),
         ActorKind::Machine => "a machine",
@@ -294,14 +317,17 @@ pub fn sign_off_deleted<R: Request>(
         return Err(refuse(Code::RequestEnded, "the request has ended by it, and it stays as the reason why"));
     }
     let allows = matches!(sign_off.spec.says, Says::Approve | Says::CustomerAgreed);
-    if allows && matches!(stage, Stage::Ended { used: true, .. }) {
+    if allows && matches!(stage, Stage::Done | Stage::Ended { used: true, .. }) {
         return Err(refuse(Code::RequestEnded, "what it allowed was done, and it stays as the evidence"));
+    }
+    if sign_off.spec.says == Says::Supervised && matches!(stage, Stage::Ended { .. }) {
+        return Err(refuse(Code::RequestEnded, "it closed the request, and it stays as the evidence"));
     }
     Ok(Proof(Kind::Own))
 }
 
 /// Where a match lets somebody do more, only the very same account matches; aliases serve to refuse.
-fn is_same_account(one: &Author, other: &Author) -> bool {
+pub(super) fn is_same_account(one: &Author, other: &Author) -> bool {
     one.username == other.username && one.uid == other.uid
 }
 

@@ -43,19 +43,25 @@ pub struct RequestEntry {
     pub phase: Phase,
     /// Second in which it was created.
     pub created: u32,
+    /// Of one that was executed: the second until which somebody should have supervised it.
+    pub supervise_by: Option<u32>,
 }
 
 impl RequestEntry {
     pub fn of(request: &DeletionRequest) -> Self {
         let author = request.spec.requester.as_ref().map(|requester| requester.author.username.to_lowercase());
         let created = request.metadata.creation_timestamp.as_ref();
+        let status = request.status.as_ref();
+        let phase = status.and_then(|status| status.phase).unwrap_or_default();
+        let by = status.filter(|_| phase == Phase::Executed).and_then(|status| status.supervise_by.as_ref());
         Self {
             name: request.metadata.name.clone().unwrap_or_default().into(),
             uid: request.metadata.uid.as_deref().unwrap_or_default().into(),
             target_uid: request.spec.target.uid.as_str().into(),
             author: author.unwrap_or_default().into(),
-            phase: request.status.as_ref().and_then(|status| status.phase).unwrap_or_default(),
+            phase,
             created: created.and_then(|time| u32::try_from(time.0.as_second()).ok()).unwrap_or_default(),
+            supervise_by: by.and_then(|time| u32::try_from(time.0.as_second()).ok()),
         }
     }
 }

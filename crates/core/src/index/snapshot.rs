@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use super::entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
@@ -92,6 +93,8 @@ pub enum Change {
 
 /// Requests that wait for people and are looked at nevertheless.
 const MOST_WAITING: usize = 8;
+/// Requests that nobody has supervised in time and are looked at, when somebody asks for another deletion.
+const MOST_OVERDUE: usize = 16;
 
 /// Entries by name.
 type Map<T> = HashTrieMapSync<Box<str>, Arc<T>>;
@@ -202,6 +205,16 @@ impl Snapshot {
         let target = Uid::from(target_uid);
         let ended = self.about(&target).filter(|entry| entry.phase.is_ended());
         ended.max_by_key(|entry| (entry.created, &entry.name)).map(RequestEntry::candidate)
+    }
+
+    /// Executed requests that nobody has supervised in time, those of this author (case-folded username) first: whoever
+    /// has several names may have asked for one of the others. Looks at all: asked only when a request is written.
+    pub fn overdue(&self, author: &str, now: Timestamp) -> Vec<Candidate> {
+        let over = |entry: &&RequestEntry| entry.supervise_by.is_some_and(|by| i64::from(by) < now.as_second());
+        let mut overdue: Vec<_> = self.requests.iter().filter(over).collect();
+        overdue.sort_by_key(|entry| (*entry.author != *author, entry.supervise_by));
+        overdue.truncate(MOST_OVERDUE);
+        overdue.into_iter().map(RequestEntry::candidate).collect()
     }
 
     fn about<'a>(&'a self, target: &'a Uid) -> impl Iterator<Item = &'a RequestEntry> {
@@ -438,7 +451,7 @@ const fn advance(phase: Phase) -> u8 {
         Phase::Executable => 3,
         Phase::Approved | Phase::Quiescing => 2,
         Phase::Pending => 1,
-        Phase::Executed | Phase::Rejected | Phase::Cancelled | Phase::Expired => 0,
+        Phase::Executed | Phase::Closed | Phase::Rejected | Phase::Cancelled | Phase::Expired => 0,
     }
 }
 
@@ -470,6 +483,7 @@ mod tests {
             author: "alice".into(),
             phase,
             created: u32::from(name.as_bytes()[0] == b'b'),
+            supervise_by: (phase == Phase::Executed).then_some(100),
         })
     }
 
@@ -492,6 +506,23 @@ mod tests {
         snapshot.apply(Change::RequestGone("a".into()));
         snapshot.apply(Change::RequestGone("a".into()));
         assert_eq!(snapshot.open_requests_of("alice"), 1);
+    }
+
+    #[test]
+    fn overdue_is_what_was_executed_and_not_supervised_in_time_ones_own_first() {
+        let mut snapshot = Snapshot::default();
+        let at = |second| Timestamp::from_second(second).unwrap_or_default();
+        snapshot.apply(request("a", "t", Phase::Executed));
+        snapshot.apply(request("b", "t", Phase::Closed));
+        let Change::Request(entry) = request("c", "t", Phase::Executed) else { return };
+        snapshot.apply(Change::Request(RequestEntry { author: "carol".into(), ..entry }));
+        let names = |author: &str, second| {
+            let overdue = snapshot.overdue(author, at(second));
+            overdue.iter().map(|candidate| candidate.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("alice", 100), Vec::<String>::new());
+        assert_eq!(names("alice", 101), ["a", "c"]);
+        assert_eq!(names("carol", 101), ["c", "a"]);
     }
 
     #[test]

@@ -137,6 +137,7 @@ fn change_of(kind: Kind) -> BoxedStrategy<Change> {
                     author: author.into(),
                     phase,
                     created: 0,
+                    supervise_by: None,
                 })
             });
             prop_oneof![4 => entry, 1 => name("del").prop_map(Change::RequestGone)].boxed()

@@ -76,6 +76,8 @@ fn rule(team: &str, environment: &str) -> Value {
 #[case::use_clock(json!({"expiry": {"use": "1h"}}), json!({"expiry": {"use": "2h"}}))]
 #[case::quiet_period(json!({"deletion": {"quietPeriod": "25h"}}), json!({"deletion": {"quietPeriod": "24h"}}))]
 #[case::quiet_period_unset(json!({}), json!({"deletion": {"quietPeriod": "0s"}}))]
+#[case::close_within(json!({}), json!({"deletion": {"closeWithin": "73h"}}))]
+#[case::refuse_unsupervised(json!({"deletion": {"refuseUnsupervised": true}}), json!({}))]
 #[case::retain_days(json!({}), json!({"deletion": {"retainDays": 29}}))]
 #[case::min_retain_days(json!({}), json!({"deletion": {"minRetainDays": 29}}))]
 #[case::min_retain_days_fewer(json!({"deletion": {"minRetainDays": 7}}), json!({"deletion": {"minRetainDays": 6}}))]

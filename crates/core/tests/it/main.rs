@@ -27,6 +27,7 @@ mod schema;
 mod scope;
 mod shutdown;
 mod speaking;
+mod supervision;
 mod support;
 mod templates;
 mod two_people;

@@ -34,10 +34,11 @@ pub fn spec() -> impl Strategy<Value = Value> {
     let revisions = proptest::option::of(0..6_u32);
     let days = proptest::option::of(1..100_u32);
     let kept = (days.clone(), days, proptest::option::of(select(vec!["OnApproval", "Always"])));
-    let counts = (min, machines, revisions, clock.clone(), kept);
+    let supervision = (clock.clone(), proptest::option::of(proptest::bool::ANY));
+    let counts = (min, machines, revisions, clock.clone(), kept, supervision);
     (selector, modes, counts, pin, clock.clone(), clock).prop_map(|(selector, modes, counts, pin, approval, usage)| {
         let hours = |hours: Option<u32>| hours.map(|hours| format!("{hours}h"));
-        let (min, machines, revisions, quiet, (days, fewest, kept)) = counts;
+        let (min, machines, revisions, quiet, (days, fewest, kept), (close, refuse)) = counts;
         let machines: Option<Vec<Value>> =
             machines.map(|all| all.into_iter().map(|(name, n)| submitter(name, n)).collect());
         without_nulls(json!({
@@ -47,7 +48,8 @@ pub fn spec() -> impl Strategy<Value = Value> {
             "pin": pin,
             "rollback": {"revisions": revisions},
             "expiry": {"approval": hours(approval), "use": hours(usage)},
-            "deletion": {"quietPeriod": hours(quiet), "retainDays": days, "minRetainDays": fewest, "keepVolumes": kept},
+            "deletion": {"quietPeriod": hours(quiet), "retainDays": days, "minRetainDays": fewest, "keepVolumes": kept,
+                         "closeWithin": hours(close), "refuseUnsupervised": refuse},
         }))
     })
 }
@@ -109,6 +111,8 @@ pub fn as_strict(one: &Effective, than: &Effective) -> bool {
         && one.retain_days >= than.retain_days
         && one.fewest_days() >= than.fewest_days()
         && one.keep_volumes >= than.keep_volumes
+        && one.close_within <= than.close_within
+        && one.refuse_unsupervised >= than.refuse_unsupervised
 }
 
 fn same(one: &Effective, other: &Effective) -> bool {
@@ -190,6 +194,7 @@ fn built_in_values_are_those_of_the_design() {
     assert_eq!(effective.approval_clock, SignedDuration::from_hours(14 * 24));
     assert_eq!(effective.use_clock, SignedDuration::from_hours(24));
     assert_eq!((effective.quiet_period, effective.retain_days), (SignedDuration::from_hours(24), 30));
+    assert_eq!((effective.close_within, effective.refuse_unsupervised), (SignedDuration::from_hours(72), false));
     assert_eq!(effective.policies, []);
 }
 
@@ -215,6 +220,8 @@ fn the_floor_may_loosen_the_built_in_values_and_others_may_not() {
 #[case(json!({"deletion": {"quietPeriod": "-1s"}}))]
 #[case(json!({"deletion": {"quietPeriod": "a day"}}))]
 #[case(json!({"deletion": {"retainDays": 0}}))]
+#[case(json!({"deletion": {"closeWithin": "0s"}}))]
+#[case(json!({"deletion": {"closeWithin": "soon"}}))]
 #[case(json!({"enforcement": {"deletions": "Maybe"}}))]
 #[case(json!({"enforcement": {"rollouts": "deny"}}))]
 #[case(json!({"approvals": {"machineSubmitters": [submitter("argocd", 3)]}}))]

@@ -336,6 +336,9 @@ fn who_may_withdraw() {
     assert_eq!(withdrawing(&bob, Says::Approve, Phase::Executed, true, false, false), "RequestEnded");
     assert_eq!(withdrawing(&bob, Says::Approve, Phase::Executed, false, false, false), "ok");
     assert_eq!(withdrawing(&bob, Says::Hold, Phase::Executed, true, false, false), "ok");
+    assert_eq!(withdrawing(&bob, Says::Approve, Phase::Closed, true, false, false), "RequestEnded");
+    assert_eq!(withdrawing(&bob, Says::Supervised, Phase::Executed, true, false, false), "ok");
+    assert_eq!(withdrawing(&bob, Says::Supervised, Phase::Closed, true, false, false), "RequestEnded");
 }
 
 /// Whether somebody may delete a request that alice made.
@@ -355,8 +358,11 @@ fn who_may_delete_a_request() {
         assert_eq!(clearing(&bob, phase, true, false), "StatementNotYours");
         assert_eq!(clearing(&alice, phase, true, true), "RequestInUse");
     }
-    assert_eq!(clearing(&alice, Phase::Executing, true, false), "RequestInUse");
-    for phase in [Phase::Executed, Phase::Rejected, Phase::Cancelled, Phase::Expired] {
+    for phase in [Phase::Executing, Phase::Executed] {
+        assert_eq!(clearing(&alice, phase, true, false), "RequestInUse");
+        assert_eq!(clearing(&bob, phase, true, false), "RequestInUse");
+    }
+    for phase in [Phase::Closed, Phase::Rejected, Phase::Cancelled, Phase::Expired] {
         assert_eq!(clearing(&bob, phase, true, false), "ok");
         assert_eq!(clearing(&bob, phase, false, false), "RightMissing");
         assert_eq!(clearing(&alice, phase, false, false), "RightMissing");

@@ -10,7 +10,7 @@ use foureyes_core::api::{
 };
 use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory, Reclaim, Volume};
-use foureyes_core::domain::judgement::{Judgement, Rights, rights_needed};
+use foureyes_core::domain::judgement::{Judgement, Right, Rights, rights_needed};
 use foureyes_core::domain::lifecycle::{Observed, Plan, TargetState, decide};
 use foureyes_core::domain::policy::{Effective, PolicySet, compile};
 use foureyes_core::domain::proof::Proof;
@@ -21,6 +21,7 @@ use foureyes_core::domain::shutdown::Users;
 use foureyes_core::domain::statement::{
     ApprovalRecord, prove_requester, request_digest, seal_requester, seal_sign_off, subject_digest,
 };
+use foureyes_core::domain::supervision::Found;
 use foureyes_core::seal::{KeyRing, SigningKey};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
@@ -246,6 +247,10 @@ pub struct Scene {
     pub usage: Usage,
     /// Volumes that are there although the target is gone.
     pub outlived: Vec<Volume>,
+    /// What else was found; the rights to supervise are put in as people have them.
+    pub found: Found,
+    /// Changes of which a review is owed.
+    pub bills: Vec<String>,
     pub asked_elsewhere: bool,
     /// Of the namespace.
     pub labels: BTreeMap<String, String>,
@@ -283,6 +288,8 @@ impl Scene {
             without_rights: Vec::new(),
             usage: Usage { never_used: true, idle: Some(SignedDuration::ZERO), ..Usage::default() },
             outlived: Vec::new(),
+            found: Found::default(),
+            bills: Vec::new(),
             asked_elsewhere: false,
             labels: BTreeMap::new(),
             scaled_elsewhere: BTreeSet::new(),
@@ -334,9 +341,20 @@ impl Scene {
         rights
     }
 
+    /// Who of those who have spoken may supervise.
+    pub fn may_supervise(&self) -> Rights {
+        let mut rights = Rights::default();
+        for author in self.sign_offs.iter().filter_map(|said| said.spec.author.as_ref()) {
+            let held = !self.without_rights.contains(&author.username);
+            rights.record(author, Right::Supervise, held);
+        }
+        rights
+    }
+
     /// What the controller would write.
     pub fn decided(&self, target: TargetState, second: i64) -> Plan {
         let live = if target == TargetState::Gone { Inventory::default() } else { self.live.clone() };
+        let found = Found { rights: self.may_supervise(), ..self.found.clone() };
         let observed = Observed {
             request: &self.request,
             sign_offs: &self.sign_offs,
@@ -350,6 +368,8 @@ impl Scene {
             live: &live,
             usage: &self.usage,
             outlived: &self.outlived,
+            found: &found,
+            bills: &self.bills,
             asked_elsewhere: self.asked_elsewhere,
             scaled_elsewhere: &self.scaled_elsewhere,
             users: self.users.as_ref(),

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use foureyes_core::api::{DeletionRequest, DeletionRequestSpec, Shutdown, Target};
 use foureyes_core::domain::ready;
-use foureyes_core::domain::request::{Request as _, Stage};
+use foureyes_core::domain::request::Request as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::core::ObjectMeta;
@@ -230,7 +230,7 @@ async fn listed(cluster: &Cluster, request: &DeletionRequest, patience: Duration
 
 fn is_listed(request: &DeletionRequest) -> bool {
     let has_inventory = request.status.as_ref().is_some_and(|status| status.inventory.is_some());
-    has_inventory && request.current_digest().is_some() || matches!(request.stage(), Stage::Ended { .. })
+    has_inventory && request.current_digest().is_some() || request.stage().is_over()
 }
 
 fn unanswered(cluster: &Cluster, request: &Request, patience: Duration) -> Error {

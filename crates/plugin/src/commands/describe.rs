@@ -1,6 +1,7 @@
 //! `describe`: one request with everything that is known about it.
 
 use clap::Args;
+use foureyes_core::domain::request::Stage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
@@ -65,6 +66,12 @@ fn page(request: &Request, content: &str, timeline: &str, now: Timestamp) -> Str
     if request.is_pending() {
         text.push_str("\nSomebody else who may approve can look at it and sign it off with:\n");
         text.push_str(&output::plain(&format!("  kubectl foureyes approve{} {}", in_place(request), request.label())));
+        text.push('\n');
+    }
+    if request.stage() == Stage::Done {
+        text.push_str("\nSomebody who did not ask for it looks at what went, and closes it with:\n");
+        let command = format!("  kubectl foureyes supervise {} --verified \"WHAT YOU HAVE CHECKED\"", request.label());
+        text.push_str(&output::plain(&command));
         text.push('\n');
     }
     text

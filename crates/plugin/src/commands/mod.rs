@@ -26,6 +26,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Reject(args) => say::reject(&cluster, format, args).await,
         Command::Hold(args) => say::hold(&cluster, format, args).await,
         Command::Cancel(args) => say::cancel(&cluster, format, args).await,
+        Command::Supervise(args) => say::supervise(&cluster, format, args).await,
         Command::Withdraw(args) => withdraw::run(&cluster, format, &args).await,
         Command::Status(args) => status::run(&cluster, format, &args).await,
         Command::Describe(args) => describe::run(&cluster, format, &args).await,

@@ -1,4 +1,4 @@
-//! `reject`, `hold` and `cancel`: one word about a request, which stops it.
+//! `reject`, `hold` and `cancel`: one word about a request, which stops it. `supervise`: one that closes it.
 
 use clap::Args;
 use foureyes_core::api::{Says, SignOff, SignOffSpec};
@@ -29,6 +29,15 @@ Examples:
   kubectl foureyes cancel -n shop web-5d0c61a2f3
 
 Only whoever asked for it can cancel it. Others say reject or hold.";
+
+const SUPERVISE: &str = "\
+Examples:
+  kubectl foureyes describe del/ns-old-shop-031e0555bb
+  kubectl foureyes supervise del/ns-old-shop-031e0555bb --verified \"both volumes are Released, the shop answers\"
+
+After a deletion somebody else than its requester compares what went with what was approved, and says so;
+by default the person who approved it. That closes the request. Where more went than was approved, it takes two. Needs the
+right to supervise there (role foureyes-approver); once its namespace is gone, having approved it will do.";
 
 /// `kubectl foureyes reject`
 #[derive(Args, Clone, Debug)]
@@ -66,6 +75,21 @@ pub struct Cancel {
     pub comment: Option<String>,
 }
 
+/// `kubectl foureyes supervise`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SUPERVISE)]
+pub struct Supervise {
+    /// The request: NAME or del/NAME
+    #[arg(value_name = "NAME")]
+    pub request: Reference,
+    /// What you have checked after the deletion
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub verified: String,
+    /// What else there is to say
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+}
+
 pub async fn reject(cluster: &Cluster, format: Format, args: Reject) -> Result<u8> {
     say(cluster, format, &args.request, Says::Reject, args.comment).await
 }
@@ -76,6 +100,20 @@ pub async fn hold(cluster: &Cluster, format: Format, args: Hold) -> Result<u8> {
 
 pub async fn cancel(cluster: &Cluster, format: Format, args: Cancel) -> Result<u8> {
     say(cluster, format, &args.request, Says::Cancel, args.comment).await
+}
+
+pub async fn supervise(cluster: &Cluster, format: Format, args: Supervise) -> Result<u8> {
+    let request = find(cluster, &args.request).await?;
+    if request.stage() != Stage::Done {
+        return Err(Error::Refused(format!(
+            "{} is {}: only a deletion that was executed is supervised, once; see `{}`",
+            request.label(),
+            request.phase(),
+            describe(&request)
+        )));
+    }
+    let words = Words { says: Says::Supervised, digest: None, verified: Some(args.verified), comment: args.comment };
+    signed(cluster, format, &request, words).await
 }
 
 async fn say(
@@ -95,7 +133,7 @@ async fn say(
 pub fn still_open(request: &Request) -> Result<()> {
     match request.stage() {
         Stage::Open => Ok(()),
-        Stage::InUse | Stage::Ended { .. } => Err(Error::Refused(format!(
+        Stage::InUse | Stage::Done | Stage::Ended { .. } => Err(Error::Refused(format!(
             "{} is {}: nothing more can be said about it; see `{}`",
             request.label(),
             request.phase(),
@@ -138,6 +176,7 @@ pub async fn signed(cluster: &Cluster, format: Format, request: &Request, words:
         Says::Hold => "on hold",
         Says::Cancel => "cancelled",
         Says::CustomerAgreed => "the customer agreed",
+        Says::Supervised => "supervised",
     };
     let name = format!("signoff.foureyes.dev/{}", written.metadata.name.as_deref().unwrap_or_default());
     output::print_object(format, &written, &name, &format!("created: {} {done}", request.label()))?;

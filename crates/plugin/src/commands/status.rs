@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::output::{self, Format, age};
 use crate::request::Request;
-use crate::waiting::{Viewer, Whom, whom};
+use crate::waiting::{Viewer, Whom, right, whom};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,14 +68,14 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Status) -> Result<u8>
     let namespace = Some(cluster.namespace.as_str()).filter(|_| !args.all_namespaces);
     let (me, floor) = (cluster.me().await?, cluster.floor().await);
     let requests = open(cluster, namespace).await?;
-    let mut rights: BTreeMap<(&'static str, BTreeSet<String>), bool> = BTreeMap::new();
+    let mut rights: BTreeMap<(&'static str, (&'static str, BTreeSet<String>)), bool> = BTreeMap::new();
     let mut rows = Vec::new();
     for request in &requests {
-        let key = (request.resource(), request.rights_namespaces(&cluster.own_namespace));
+        let key = (request.resource(), right(request, &cluster.own_namespace));
         let may_approve = if let Some(known) = rights.get(&key) {
             *known
         } else {
-            let held = cluster.may("approve", key.0, &key.1).await?;
+            let held = cluster.may(key.1.0, key.0, &key.1.1).await?;
             rights.insert(key, held);
             held
         };

@@ -71,6 +71,8 @@ pub struct CompiledPolicy {
     pub retain_days: Option<u32>,
     pub min_retain_days: Option<u32>,
     pub keep_volumes: Option<KeepVolumes>,
+    pub close_within: Option<SignedDuration>,
+    pub refuse_unsupervised: Option<bool>,
     /// Only on `default`.
     pub floor: Option<Box<Floor>>,
 }
@@ -178,6 +180,8 @@ pub fn compile(policy: &SafetyPolicy) -> Result<CompiledPolicy, PolicyError> {
         retain_days: days("spec.deletion.retainDays", deletion.retain_days)?,
         min_retain_days: days("spec.deletion.minRetainDays", deletion.min_retain_days)?,
         keep_volumes: deletion.keep_volumes,
+        close_within: duration("spec.deletion.closeWithin", deletion.close_within.as_deref())?,
+        refuse_unsupervised: deletion.refuse_unsupervised,
         floor: is_default.then(|| floor(spec).map(Box::new)).transpose()?,
     })
 }

@@ -79,6 +79,8 @@ fn effective_loosened(old: &Effective, new: &Effective) -> Option<String> {
         ("deletion.retainDays would be fewer", new.retain_days < old.retain_days),
         ("deletion.minRetainDays would be fewer", new.fewest_days() < old.fewest_days()),
         ("deletion.keepVolumes would be looser", new.keep_volumes < old.keep_volumes),
+        ("deletion.closeWithin would be longer", new.close_within > old.close_within),
+        ("deletion.refuseUnsupervised would be off", old.refuse_unsupervised && !new.refuse_unsupervised),
     ];
     looser.iter().find(|(_, looser)| *looser).map(|(what, _)| (*what).to_owned())
 }

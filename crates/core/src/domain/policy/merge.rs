@@ -24,6 +24,7 @@ const BUILT_IN_APPROVAL_CLOCK: SignedDuration = SignedDuration::from_hours(14 * 
 const BUILT_IN_USE_CLOCK: SignedDuration = SignedDuration::from_hours(24);
 const BUILT_IN_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 const BUILT_IN_RETAIN_DAYS: u32 = 30;
+const BUILT_IN_CLOSE_WITHIN: SignedDuration = SignedDuration::from_hours(72);
 
 /// A policy that can't be read: nothing governed is allowed in the namespaces it selects (in all, if its selector
 /// can't be read either).
@@ -65,6 +66,10 @@ pub struct Effective {
     /// The fewest days that a request may ask for instead, as far as `default` lets it ask for fewer at all.
     pub min_retain_days: Option<u32>,
     pub keep_volumes: KeepVolumes,
+    /// How long after a deletion somebody must have said Supervised.
+    pub close_within: SignedDuration,
+    /// Whether whoever owes that is refused the next request.
+    pub refuse_unsupervised: bool,
     pub policies: Vec<PolicyRef>,
 }
 
@@ -110,6 +115,8 @@ impl Effective {
         self.retain_days = self.retain_days.max(other.retain_days);
         self.min_retain_days = self.min_retain_days.zip(other.min_retain_days).map(|(one, other)| one.max(other));
         self.keep_volumes = self.keep_volumes.max(other.keep_volumes);
+        self.close_within = self.close_within.min(other.close_within);
+        self.refuse_unsupervised |= other.refuse_unsupervised;
         self.policies.extend(other.policies.iter().filter(|policy| !one.policies.contains(policy)).cloned());
         self
     }
@@ -199,6 +206,8 @@ impl PolicySet {
             retain_days: floor.and_then(|policy| policy.retain_days).unwrap_or(BUILT_IN_RETAIN_DAYS),
             min_retain_days: floor.and_then(|policy| policy.min_retain_days),
             keep_volumes: floor.and_then(|policy| policy.keep_volumes).unwrap_or_default(),
+            close_within: floor.and_then(|policy| policy.close_within).unwrap_or(BUILT_IN_CLOSE_WITHIN),
+            refuse_unsupervised: floor.and_then(|policy| policy.refuse_unsupervised).unwrap_or_default(),
             policies: floor.map(reference).into_iter().collect(),
         };
         for policy in self.compiled.iter().filter(|policy| policy.floor.is_none() && policy.selector.matches(labels)) {
@@ -223,6 +232,8 @@ fn tighten(effective: &mut Effective, policy: &CompiledPolicy) {
     // Where the floor allows nothing shorter, nobody else allows it.
     effective.min_retain_days = effective.min_retain_days.map(|days| higher(days, policy.min_retain_days));
     effective.keep_volumes = higher(effective.keep_volumes, policy.keep_volumes);
+    effective.close_within = lower(effective.close_within, policy.close_within);
+    effective.refuse_unsupervised = higher(effective.refuse_unsupervised, policy.refuse_unsupervised);
     // Only what the floor has lowered can be raised again: whoever it does not name needs no fewer already.
     for (username, needed) in &mut effective.machine_submitters {
         *needed = higher(*needed, policy.machine_submitters.get(username).copied());
