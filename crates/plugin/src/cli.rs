@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{approve, delete, describe, inventory, report, request, say, status, undo, withdraw};
+use crate::commands::{approve, delete, describe, export, inventory, report, request, say, status, undo, withdraw};
 use crate::output::Format;
 
 const ABOUT: &str = "Ask for changes, look at what is asked for, and sign it off";
@@ -131,6 +131,8 @@ pub enum Command {
     Status(status::Status),
     /// One request: its content, who did what when, and what it waits for
     Describe(describe::Describe),
+    /// The record of a deletion as Markdown, for the ticket
+    Export(export::Export),
     /// Look before asking: what a deletion would lose, what would keep it, and who uses it
     Inventory(inventory::Inventory),
     /// Bring back what a deletion took, from the volumes that outlived it
@@ -177,6 +179,7 @@ mod tests {
     #[case(&["withdraw"])]
     #[case(&["status"])]
     #[case(&["describe"])]
+    #[case(&["export"])]
     #[case(&["inventory"])]
     #[case(&["undo"])]
     #[case(&["report"])]
@@ -227,6 +230,7 @@ mod tests {
     #[case("hold web-1 --comment why?", true)]
     #[case("supervise del/ns-1 --verified looked", true)]
     #[case("supervise del/ns-1", false)]
+    #[case("export del/ns-1", true)]
     #[case("status --as-group x", false)]
     #[case("request change deploy/web --type Unauthorized", false)]
     fn what_is_taken(#[case] line: &str, #[case] taken: bool) {

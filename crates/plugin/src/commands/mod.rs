@@ -3,6 +3,7 @@
 pub mod approve;
 pub mod delete;
 pub mod describe;
+pub mod export;
 pub mod inventory;
 pub mod report;
 pub mod request;
@@ -30,6 +31,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Withdraw(args) => withdraw::run(&cluster, format, &args).await,
         Command::Status(args) => status::run(&cluster, format, &args).await,
         Command::Describe(args) => describe::run(&cluster, format, &args).await,
+        Command::Export(args) => export::run(&cluster, format, &args).await,
         Command::Inventory(args) => inventory::run(&cluster, format, &args).await,
         Command::Undo(args) => undo::run(&cluster, format, &args).await,
         Command::Report(args) => report::run(&cluster, format, &args).await,
