@@ -28,6 +28,10 @@ vocabulary!(
         ShutDown,
         /// What would be lost outlives the deletion (promise 3).
         DataKept,
+        /// Nobody destroys what a retention keeps.
+        Held,
+        /// All that a retention keeps is there, or went after it was let go of.
+        KeepersIntact,
         /// Nobody's word was needed beforehand, so that it is owed afterwards.
         ReviewOwed,
         /// What decides whether and how strictly the API server asks is as it was shipped, and a canary is kept.
@@ -74,6 +78,8 @@ vocabulary!(
         LeftToPeople,
         Kept,
         NotKept,
+        Released,
+        KeeperMissing,
         Verified,
         WebhookMissing,
         WebhookChanged,
