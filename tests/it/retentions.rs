@@ -77,7 +77,7 @@ fn a_held_volume_stays_what_it_is_however_that_is_spelled() {
     let held = held("spelled");
     let volume = spelling::volume(&held.volume);
     let before = volume.metadata();
-    let machines = [account("kube-system", "persistent-volume-binder"), account("storage", "volumes")];
+    let machines = [account("kube-system", "generic-garbage-collector"), account("storage", "volumes")];
     for (what, patch) in deeds() {
         let spellings = if patch.get("metadata").is_some() { spelling::OF_CLAIMS } else { &spelling::OF_CLAIMS[..5] };
         for spelling in spellings {
