@@ -6,8 +6,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use foureyes_core::api::{
-    APPROVED_BY_RECORD, BackupRetention, ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff, Target,
-    is_name,
+    APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, RolloutRecord, SafetyPolicy, SignOff, Target, is_name,
 };
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
@@ -122,15 +121,6 @@ impl Live {
         }
         let api: Api<DeletionRequest> = Api::all(self.client.clone());
         self.call("DeletionRequest", api.get_opt(name)).await
-    }
-
-    /// The retention of this name.
-    pub async fn retention(&self, name: &str) -> Result<Option<BackupRetention>, ReadError> {
-        if !is_name(name) {
-            return Ok(None);
-        }
-        let api: Api<BackupRetention> = Api::all(self.client.clone());
-        self.call("BackupRetention", api.get_opt(name)).await
     }
 
     /// The change of this name.

@@ -6,7 +6,7 @@ use foureyes_core::api::{BackupRetention, SignOff};
 use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::refusal::Refusal;
-use foureyes_core::domain::retention::keepers::seen;
+use foureyes_core::domain::retention::keepers::{VOLUME, seen};
 use foureyes_core::domain::retention::speaking::{self, places};
 use foureyes_core::domain::retention::{judge, place};
 use foureyes_core::domain::speaking::Speaker;
@@ -83,7 +83,8 @@ async fn is_touched(scene: &Scene<'_>, retention: &BackupRetention) -> Result<bo
     let volumes = keepers(scene, retention, Clone::clone).await?;
     let here =
         |volume: Option<&PersistentVolume>| volume.is_some_and(|volume| volume.metadata.deletion_timestamp.is_none());
-    let missing = retention.spec.keepers.iter().filter(|keeper| {
+    let looked_at = retention.spec.keepers.iter().filter(|keeper| keeper.kind == VOLUME);
+    let missing = looked_at.filter(|keeper| {
         let volume = volumes.get(keeper.name.as_str());
         !seen(keeper, volume).exists || !here(volume)
     });

@@ -102,5 +102,7 @@ pub async fn hold(
 /// Whether the retention of this name stands for the deletion that the request with this UID asked for.
 async fn stands_for(context: &Shared, name: &str, request_uid: &str) -> Result<bool, ReconcileError> {
     let retention = context.live.retention(name).await?;
-    Ok(retention.and_then(|retention| retention.spec.source).is_some_and(|source| source.uid == request_uid))
+    Ok(retention
+        .and_then(|retention| retention.spec.source)
+        .is_some_and(|source| source.uid.as_deref() == Some(request_uid)))
 }

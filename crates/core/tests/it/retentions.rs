@@ -42,8 +42,8 @@ impl Held {
         };
         let spec = BackupRetentionSpec {
             source: Some(RetentionSource {
-                request: "one".to_owned(),
-                uid: uid(77),
+                request: Some("one".to_owned()),
+                uid: Some(uid(77)),
                 target: claim_target(),
                 deleted_at: time(0),
             }),
