@@ -45,6 +45,11 @@ struct OfKind {
     kind: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPhase {
+    phase: &'static str,
+}
+
 /// An entry of the shipped webhook configurations, of which there are a fixed number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfEntry {
@@ -81,6 +86,7 @@ struct Families {
     index_objects: Family<OfKind, Gauge>,
     certificate_expiry: Gauge,
     enforcement: Family<OfEntry, Gauge>,
+    retentions: Family<OfPhase, Gauge>,
     unsupervised: Family<OfReason, Gauge>,
     registry: Registry,
 }
@@ -120,6 +126,7 @@ impl Metrics {
         let index_objects = Family::default();
         let certificate_expiry = Gauge::default();
         let enforcement = Family::default();
+        let retentions = Family::default();
         let unsupervised = Family::default();
 
         let r = &mut registry;
@@ -167,6 +174,11 @@ impl Metrics {
             Clone::clone(&enforcement),
         );
         r.register(
+            "backup_retentions",
+            "BackupRetentions by phase; in Violated something is gone, or would go, that nobody had let go of",
+            Clone::clone(&retentions),
+        );
+        r.register(
             "deletions_unsupervised",
             "Deletions that were executed and that nobody has supervised yet; one can be counted for several reasons",
             Clone::clone(&unsupervised),
@@ -187,6 +199,7 @@ impl Metrics {
             index_objects,
             certificate_expiry,
             enforcement,
+            retentions,
             unsupervised,
             registry,
         }))
@@ -202,6 +215,12 @@ impl Metrics {
     /// Counts one call to the Kubernetes API; `outcome` is `ok` or an error class.
     pub fn called(&self, call: &'static str, outcome: &'static str, took: Duration) {
         self.0.calls.get_or_create(&OfCall { call, outcome }).observe(took.as_secs_f64());
+    }
+
+    /// How many retentions stand where.
+    pub fn retentions(&self, phase: &'static str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.retentions.get_or_create(&OfPhase { phase }).set(count);
     }
 
     /// Counts one ended reconciliation; `outcome` is `ok` or an error class.

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 
 use foureyes_core::api::{
-    APPROVED_BY, APPROVED_BY_RECORD, ChangeRequest, ChangeRequestStatus, DeletionRequest, DeletionRequestStatus,
-    METADATA_PREFIX, SignOff, Target, TargetKind, is_name,
+    APPROVED_BY, APPROVED_BY_RECORD, BackupRetention, BackupRetentionStatus, ChangeRequest, ChangeRequestStatus,
+    DeletionRequest, DeletionRequestStatus, METADATA_PREFIX, SignOff, Target, TargetKind, is_name,
 };
 use foureyes_core::domain::inventory::{Claim, Controller, owners};
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::scope::{AddedOwner, OwnMetadata};
 use foureyes_core::domain::speaking::Annotation;
+use foureyes_core::domain::volume::VolumeFacts;
 use foureyes_core::reason::Code;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, PersistentVolumeStatus};
 use kube::api::ObjectMeta;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -257,6 +259,25 @@ pub fn deletion_request(object: &Object<'_>) -> Result<DeletionRequest, Refusal>
 pub fn change_request(request: &Request<'_>, object: &Object<'_>) -> Result<ChangeRequest, Refusal> {
     let metadata = ObjectMeta { namespace: Some(namespace(request)?.to_owned()), ..metadata(object) };
     Ok(ChangeRequest { metadata, spec: stated(object, "ChangeRequest")?, status: None::<ChangeRequestStatus> })
+}
+
+/// A retention; its status is read live where it matters.
+pub fn retention(object: &Object<'_>) -> Result<BackupRetention, Refusal> {
+    Ok(BackupRetention {
+        metadata: metadata(object),
+        spec: stated(object, "BackupRetention")?,
+        status: None::<BackupRetentionStatus>,
+    })
+}
+
+/// A volume.
+pub fn volume(object: &Object<'_>) -> Result<VolumeFacts, Refusal> {
+    let spec: PersistentVolumeSpec = parsed(object)?;
+    let status: Option<PersistentVolumeStatus> = match object.status {
+        Some(raw) => Some(serde_json::from_str(raw.get()).map_err(|error| unreadable(&format!("status: {error}")))?),
+        None => None,
+    };
+    Ok(VolumeFacts::of(&PersistentVolume { metadata: metadata(object), spec: Some(spec), status }))
 }
 
 /// A sign-off.

@@ -14,11 +14,12 @@ use super::live::{Live, ReadError};
 /// Reviews asked at a time.
 const AT_ONCE: usize = 8;
 
-/// The requests on whose subresource `signoff` a right is held.
+/// The kinds on whose subresource `signoff` a right is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requests {
     Deletions,
     Changes,
+    Retentions,
 }
 
 impl Requests {
@@ -26,12 +27,13 @@ impl Requests {
         match self {
             Self::Deletions => "deletionrequests",
             Self::Changes => "changerequests",
+            Self::Retentions => "backupretentions",
         }
     }
 }
 
 impl Live {
-    /// Whether `author` holds `right` on the subresource `signoff` of these requests in `namespace`; the empty one
+    /// Whether `author` holds `right` on the subresource `signoff` of this kind in `namespace`; the empty one
     /// stands for the whole cluster.
     pub async fn may(&self, author: &Author, right: Right, on: Requests, namespace: &str) -> Result<bool, ReadError> {
         let attributes = ResourceAttributes {

@@ -3,10 +3,12 @@
 
 use std::fmt::Debug;
 
-use foureyes_core::api::{API_VERSION, ChangeRequest, DeletionRequest, GROUP, RolloutRecord, SignOff, VERSION};
+use foureyes_core::api::{
+    API_VERSION, BackupRetention, ChangeRequest, DeletionRequest, GROUP, RolloutRecord, SignOff, VERSION,
+};
 use foureyes_core::domain::inventory::{Claim, Volume};
 use foureyes_core::index::{
-    Change, ChangeEntry, Kind, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry, policy_entry,
+    Change, ChangeEntry, Kind, NamespaceEntry, RecordEntry, RequestEntry, RetentionEntry, SignOffEntry, policy_entry,
 };
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -109,6 +111,14 @@ pub fn start(client: &Client, own_namespace: &str, tell: impl Fn(Told) + Clone +
         Kind::Records,
         |object| typed::<RolloutRecord>(object).map(|record| Change::Record(RecordEntry::of(&record))),
         |object| Change::RecordGone(object.name_any().into()),
+    ));
+    spawn(follow(
+        ours(client, "BackupRetention", "backupretentions"),
+        all.clone(),
+        tell.clone(),
+        Kind::Retentions,
+        |object| typed::<BackupRetention>(object).map(|retention| Change::Retention(RetentionEntry::of(&retention))),
+        |object| Change::RetentionGone(object.name_any().into()),
     ));
     spawn(follow(
         Api::<ConfigMap>::namespaced(client.clone(), own_namespace),

@@ -197,12 +197,15 @@ impl Live {
 
     /// The volume of this name.
     pub async fn volume(&self, name: &str) -> Result<Option<Volume>, ReadError> {
+        Ok(self.whole_volume(name).await?.as_ref().map(Volume::of))
+    }
+
+    async fn whole_volume(&self, name: &str) -> Result<Option<PersistentVolume>, ReadError> {
         if !is_name(name) {
             return Ok(None);
         }
         let api: Api<PersistentVolume> = Api::all(self.client.clone());
-        let volume = self.call("PersistentVolume", api.get_opt(name)).await?;
-        Ok(volume.as_ref().map(Volume::of))
+        self.call("PersistentVolume", api.get_opt(name)).await
     }
 
     /// The target as it is, whatever its kind; nothing if there is no such object.
@@ -266,23 +269,31 @@ impl Live {
         let mut claims = self.claims(name).await?;
         claims.retain(|claim| is_data(policies, claim) && !names::is_canary(&self.own_namespace, claim));
         let names: BTreeSet<Box<str>> = claims.iter().filter_map(|claim| claim.volume.clone()).collect();
-        let volumes = self.volumes(names).await?;
+        let volumes = self.volumes(names, Volume::of).await?;
         let volume = |claim: &Claim| claim.volume.as_deref().and_then(|name| volumes.get(name));
         Ok(Inventory::of(claims.iter().map(|claim| (claim, volume(claim)))))
     }
 
-    /// The volumes of these names: a few one by one, many out of all there are.
-    async fn volumes(&self, names: BTreeSet<Box<str>>) -> Result<BTreeMap<Box<str>, Volume>, ReadError> {
+    /// Of the volumes of these names what `keep` makes of them: a few one by one, many out of all there are.
+    pub async fn volumes<T>(
+        &self,
+        names: BTreeSet<Box<str>>,
+        keep: impl Fn(&PersistentVolume) -> T,
+    ) -> Result<BTreeMap<Box<str>, T>, ReadError> {
+        let title = |volume: &PersistentVolume| Box::<str>::from(volume.metadata.name.as_deref().unwrap_or_default());
         if names.len() > VOLUMES_ONE_BY_ONE {
             let api: Api<PersistentVolume> = Api::all(self.client.clone());
-            let all = self.list("PersistentVolumes", &api, ListParams::default(), |volume| Volume::of(&volume)).await?;
-            let wanted = all.into_iter().filter(|volume| names.contains(&volume.name));
-            return Ok(wanted.map(|volume| (volume.name.clone(), volume)).collect());
+            let wanted = |volume: PersistentVolume| {
+                Some(title(&volume)).filter(|name| names.contains(name)).map(|name| (name, keep(&volume)))
+            };
+            let all = self.list("PersistentVolumes", &api, ListParams::default(), wanted).await?;
+            return Ok(all.into_iter().flatten().collect());
         }
-        let read =
-            stream::iter(names).map(|name| async move { self.volume(&name).await }).buffer_unordered(VOLUMES_AT_ONCE);
-        let volumes: Vec<Option<Volume>> = read.try_collect().await?;
-        Ok(volumes.into_iter().flatten().map(|volume| (volume.name.clone(), volume)).collect())
+        let read = stream::iter(names)
+            .map(|name| async move { self.whole_volume(&name).await })
+            .buffer_unordered(VOLUMES_AT_ONCE);
+        let volumes: Vec<Option<PersistentVolume>> = read.try_collect().await?;
+        Ok(volumes.iter().flatten().map(|volume| (title(volume), keep(volume))).collect())
     }
 
     async fn volume_of(&self, claim: &Claim) -> Result<Option<Volume>, ReadError> {

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod lasting;
 pub mod live;
 pub mod pods;
+pub mod retentions;
 pub mod scale;
 pub mod secrets;
 pub mod status;

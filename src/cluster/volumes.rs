@@ -3,7 +3,7 @@
 use std::convert::identity;
 use std::time::Duration;
 
-use foureyes_core::api::{BackupRetention, KEPT_CLAIM, Protection};
+use foureyes_core::api::{BackupRetention, KEPT_CLAIM, Protection, is_name};
 use foureyes_core::domain::inventory::{ApprovedItems, Reclaim, Volume};
 use foureyes_core::domain::kept::Keep;
 use foureyes_core::domain::kept_always::BoundVolume;
@@ -44,6 +44,9 @@ impl Live {
 
     /// The retention of this name.
     pub async fn retention(&self, name: &str) -> Result<Option<BackupRetention>, ReadError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let api: Api<BackupRetention> = Api::all(self.client().clone());
         self.call("BackupRetention", api.get_opt(name)).await
     }

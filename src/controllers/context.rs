@@ -14,6 +14,7 @@ use super::enforcement::Enforcement;
 use super::kept_volumes::Volumes;
 use super::queue::Queue;
 use super::requests::Requests;
+use super::retentions::Retentions;
 use super::uses::Uses;
 use crate::clock::Clock;
 use crate::cluster::events::Events;
@@ -49,6 +50,7 @@ pub struct Shared {
     pub queues: Queues,
     requests: Mutex<Requests>,
     changes: Mutex<Changes>,
+    retentions: Mutex<Retentions>,
     uses: Mutex<Uses>,
     started: AtomicBool,
 }
@@ -68,6 +70,7 @@ impl Shared {
             queues,
             requests: Mutex::default(),
             changes: Mutex::default(),
+            retentions: Mutex::default(),
             uses: Mutex::default(),
             started: AtomicBool::new(false),
         }
@@ -81,6 +84,11 @@ impl Shared {
     /// The changes, as with requests.
     pub fn changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The retentions, as with requests.
+    pub fn retentions(&self) -> MutexGuard<'_, Retentions> {
+        self.retentions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who uses what, as with requests.
@@ -116,6 +124,15 @@ impl Shared {
         for key in open {
             self.queues.change_requests.soon(key);
         }
+        self.look_at_all_retentions();
+    }
+
+    /// Puts every retention that keeps something into its queue.
+    pub fn look_at_all_retentions(&self) {
+        let open = self.retentions().open();
+        for name in open {
+            self.queues.backup_retentions.soon(name);
+        }
     }
 }
 
@@ -126,6 +143,8 @@ pub struct Queues {
     pub deletion_requests: Queue<Box<str>>,
     /// Changes, by name.
     pub change_requests: Queue<ChangeKey>,
+    /// Names of BackupRetentions.
+    pub backup_retentions: Queue<Box<str>>,
     /// Workloads, whose records are kept.
     pub rollout_records: Queue<WorkloadIdentity>,
     /// Webhook configurations of ours.

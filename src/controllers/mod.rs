@@ -2,6 +2,7 @@
 //! a queue of its own; watches put keys in. Nothing is written while nothing changes.
 
 mod approvals;
+mod backup_retentions;
 pub mod certificates;
 mod change_requests;
 mod changes;
@@ -17,6 +18,7 @@ mod queue;
 mod regimes;
 mod releases;
 mod requests;
+mod retentions;
 mod rollout_records;
 mod safety_policies;
 mod sign_offs;
@@ -58,6 +60,7 @@ pub async fn run(parts: Parts) {
     let live = Live::new(parts.client.clone(), parts.namespace.clone(), CALL, metrics.clone());
     let (deletion_requests, request_keys) = queue();
     let (change_requests, change_keys) = queue();
+    let (backup_retentions, retention_keys) = queue();
     let (rollout_records, workload_keys) = queue();
     let (releases, release_keys) = queue();
     let (regimes, regime_keys) = queue();
@@ -69,6 +72,7 @@ pub async fn run(parts: Parts) {
     let queues = Queues {
         deletion_requests,
         change_requests,
+        backup_retentions,
         rollout_records,
         releases,
         regimes,
@@ -83,11 +87,13 @@ pub async fn run(parts: Parts) {
 
     let requests_read = Latch::new(parts.readiness.condition("requests read"));
     let changes_read = Latch::new(parts.readiness.condition("changes read"));
+    let retentions_read = Latch::new(parts.readiness.condition("retentions read"));
     let policies_read = Latch::new(parts.readiness.condition("policies read"));
     let pods_read = Latch::new(parts.readiness.condition("pods read"));
     let mut watches = JoinSet::new();
     watches.spawn(watches::requests(context.clone(), requests_read.clone()));
     watches.spawn(watches::changes(context.clone(), changes_read.clone()));
+    watches.spawn(watches::retentions(context.clone(), retentions_read.clone()));
     watches.spawn(watches::policies(context.clone(), policies_read.clone()));
     watches.spawn(watches::sign_offs(context.clone()));
     watches.spawn(watches::claims(context.clone()));
@@ -101,12 +107,14 @@ pub async fn run(parts: Parts) {
 
     let first_start = install::run(context.clone(), parts.readiness.condition("first start"), shutdown.clone());
     let proof = enforcement::run(context.clone(), shutdown.clone());
-    let start = Start { context, read: [requests_read, changes_read, policies_read, pods_read], shutdown };
+    let read = [requests_read, changes_read, retentions_read, policies_read, pods_read];
+    let start = Start { context, read, shutdown };
     tokio::join!(
         first_start,
         proof,
         start.worker("deletion_requests", REQUESTS_AT_ONCE, request_keys, deletion_requests::reconcile),
         start.worker("change_requests", REQUESTS_AT_ONCE, change_keys, change_requests::reconcile),
+        start.worker("backup_retentions", OTHERS_AT_ONCE, retention_keys, backup_retentions::reconcile),
         start.worker("rollout_records", RECORDS_AT_ONCE, workload_keys, rollout_records::reconcile),
         start.worker("releases", 1, release_keys, releases::reconcile),
         start.worker("regimes", 1, regime_keys, regimes::reconcile),
@@ -123,7 +131,7 @@ pub async fn run(parts: Parts) {
 struct Start {
     context: Context,
     /// What must have been read before anything is reconciled.
-    read: [Latch; 4],
+    read: [Latch; 5],
     shutdown: CancellationToken,
 }
 

@@ -26,6 +26,7 @@ mod leftovers;
 mod plugin;
 mod prepared;
 mod records;
+mod retentions;
 mod rollout_resources;
 mod rollouts;
 mod scope;

@@ -24,6 +24,8 @@ pub enum Encoding {
     Shape,
     /// A whole object as somebody wrote it.
     Object,
+    /// What a retention keeps, and for how long.
+    Retention,
 }
 
 impl Encoding {
@@ -35,6 +37,7 @@ impl Encoding {
             Self::Template => "template/v1",
             Self::Shape => "shape/v1",
             Self::Object => "object/v1",
+            Self::Retention => "retention/v1",
         }
     }
 }

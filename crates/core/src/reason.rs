@@ -62,6 +62,10 @@ codes! {
     SupervisionOwed: "Somebody asks for another deletion, while nobody has supervised an earlier one of theirs in time.", "Let somebody else look at the one that the refusal names, and say Supervised about it.";
     Immutable: "Owners, finalizers and foureyes.dev metadata of this object are not to be changed.", "Create another object instead.";
     TooManyOpen: "One author has too many open requests or sign-offs.", "Cancel or delete some that are no longer needed.";
+    DataHeld: "What was kept of a deletion is held, and has not been let go of.", "Let two people who may approve run the line that the refusal shows, or wait until its time is over.";
+    VolumeInUse: "The volume is bound to a claim in production: its data goes only with the claim.", "Ask for the deletion of the claim with the line that the refusal shows.";
+    VolumeHasData: "The volume has the data of a claim that was in production, and nobody has let go of it.", "Hold it with the line that the refusal shows; two people then let go of it.";
+    HoldNotThere: "There is no legal hold that could end.", "See who holds it in the retention's status.";
     PolicyLoosened: "The change would loosen what protects a namespace.", "Ask for it with the line that the refusal shows; a second person signs it off.";
     PolicyInvalid: "The policy can't be compiled.", "Correct the field that the refusal names.";
     PolicyUndecodable: "A policy that applies here can't be read, so nothing is allowed under it.", "Correct or remove the policy that the refusal names.";

@@ -45,6 +45,9 @@ fn spoken(request: &Request, sign_off: &SignOff) -> Event {
         Says::Hold => "put it on hold",
         Says::Cancel => "cancelled",
         Says::CustomerAgreed => "said that the customer agreed",
+        Says::Release => "let go of it",
+        Says::LegalHold => "put a legal hold on it",
+        Says::ReleaseHold => "let the legal hold end",
         Says::Supervised => "supervised it",
     };
     let entries = request.sign_offs().map(|summary| summary.entries.as_slice()).unwrap_or_default();

@@ -10,7 +10,9 @@ mod namespaces;
 mod opened;
 mod policies;
 mod requests;
+mod retentions;
 mod sign_offs;
+mod volumes;
 mod workloads;
 
 use std::borrow::Cow;
@@ -151,6 +153,12 @@ pub async fn judge(scene: &Scene<'_>) -> Verdict {
         (GROUP, "deletionrequests", "", Operation::Create) => Box::pin(requests::created(scene)).await,
         (GROUP, "deletionrequests", "", Operation::Update) => requests::updated(scene, "DeletionRequest"),
         (GROUP, "deletionrequests", "", Operation::Delete) => Box::pin(requests::deleted(scene)).await,
+        ("", "persistentvolumes", "", Operation::Create) => Box::pin(volumes::created(scene)).await,
+        ("", "persistentvolumes", "" | "status", Operation::Update) => Box::pin(volumes::updated(scene)).await,
+        ("", "persistentvolumes", "", Operation::Delete) => Box::pin(volumes::deleted(scene)).await,
+        (GROUP, "backupretentions", "", Operation::Create) => Box::pin(retentions::created(scene)).await,
+        (GROUP, "backupretentions", "", Operation::Update) => requests::updated(scene, "BackupRetention"),
+        (GROUP, "backupretentions", "", Operation::Delete) => Box::pin(retentions::deleted(scene)).await,
         (GROUP, "changerequests", "", Operation::Create) => Box::pin(changes::created(scene)).await,
         (GROUP, "changerequests", "", Operation::Update) => requests::updated(scene, "ChangeRequest"),
         (GROUP, "changerequests", "", Operation::Delete) => Box::pin(changes::deleted(scene)).await,

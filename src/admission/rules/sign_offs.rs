@@ -8,6 +8,7 @@ use foureyes_core::domain::judgement::Right;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::request::Request;
+use foureyes_core::domain::retention::judge;
 use foureyes_core::domain::speaking::{
     Speaker, not_said_before, said_while_going, sign_off_created, sign_off_deleted, usable,
 };
@@ -15,7 +16,7 @@ use foureyes_core::domain::supervising::{self, Held, Word};
 use foureyes_core::seal::KeyRing;
 use futures::future::try_join3;
 
-use super::{Scene, requests};
+use super::{Scene, requests, retentions};
 use crate::admission::confirm::unread;
 use crate::admission::input;
 use crate::admission::verdict::Verdict;
@@ -26,10 +27,17 @@ fn is_about_a_change(sign_off: &SignOff) -> bool {
     sign_off.spec.subject.kind == ChangeRequest::KIND
 }
 
+fn is_about_a_retention(sign_off: &SignOff) -> bool {
+    sign_off.spec.subject.kind == judge::KIND
+}
+
 pub async fn created(scene: &Scene<'_>) -> Verdict {
     usable(scene.author())?;
     let sign_off = input::sign_off(input::new(scene.request)?)?;
     requests::born_bare(scene, "SignOff")?;
+    if is_about_a_retention(&sign_off) {
+        return retentions::said(scene, &sign_off).await;
+    }
     if is_about_a_change(&sign_off) {
         let subject = change(scene, &sign_off).await?;
         let places = subject.as_ref().map(|change| rights_namespaces(change, scene.own_namespace));
@@ -122,6 +130,9 @@ async fn unsaid(scene: &Scene<'_>, sign_off: &SignOff, ring: &KeyRing) -> Result
 pub async fn deleted(scene: &Scene<'_>) -> Verdict {
     let sign_off = input::sign_off(input::old(scene.request)?)?;
     let (author, is_controller) = (scene.author(), scene.is_controller());
+    if is_about_a_retention(&sign_off) {
+        return retentions::unsaid(scene, &sign_off).await;
+    }
     if is_about_a_change(&sign_off) {
         let subject = change(scene, &sign_off).await?;
         return Ok(sign_off_deleted(author, is_controller, &sign_off, subject.as_ref(), false)?.into());

@@ -26,7 +26,7 @@ const UNSIGNED: Duration = Duration::from_secs(60 * 60);
 pub async fn apply(
     context: &Shared,
     request: &DeletionRequest,
-    plan: Plan,
+    mut plan: Plan,
     now: Timestamp,
 ) -> Result<Next, ReconcileError> {
     if !plan.put_back.is_empty() || !plan.scale_back.is_empty() {
@@ -35,7 +35,7 @@ pub async fn apply(
         return Ok(Next::After(Duration::ZERO));
     }
     if let Some(retention) = &plan.retention {
-        keep::hold(context, request, retention).await?;
+        plan.status.backup_retention = Some(keep::hold(context, request, retention).await?);
     }
     if request.status.as_ref() != Some(&plan.status) {
         tell(context, request, &plan).await;

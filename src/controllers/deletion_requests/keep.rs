@@ -4,10 +4,12 @@
 use foureyes_core::api::{BackupRetention, BackupRetentionSpec, DeletionRequest, Protection};
 use foureyes_core::domain::kept::Keep;
 use foureyes_core::domain::volume::note_of;
+use foureyes_core::reason::Code;
 use futures::{StreamExt as _, stream};
 use kube::Api;
 
 use crate::cluster::apply;
+use crate::cluster::client::CallError;
 use crate::cluster::events::Told;
 use crate::controllers::context::{CALL, Shared};
 use crate::controllers::error::ReconcileError;
@@ -61,22 +63,46 @@ pub async fn put_back(context: &Shared, protections: &[Protection]) -> Result<()
     while let Some((protection, result)) = changes.next().await {
         match result {
             Ok(done) => tracing::info!(volume = protection.object.name, done, policy = protection.before, "put back"),
+            Err(error) if is_held(&error) => {
+                tracing::info!(volume = protection.object.name, "not put back: a retention holds it");
+            }
             Err(error) => refused = Some(error),
         }
     }
     refused.map_or(Ok(()), |error| Err(ReconcileError::write("a volume's policy can't be put back")(error)))
 }
 
-/// Holds what outlived a deletion, under the name of its request.
+/// Somebody else has it kept for longer.
+fn is_held(error: &CallError) -> bool {
+    error.class() == "forbidden" && error.to_string().contains(&format!("[{}]", Code::DataHeld))
+}
+
+/// Holds what outlived a deletion, under the name of its request, or a longer one where another retention has that; the
+/// name.
 pub async fn hold(
     context: &Shared,
     request: &DeletionRequest,
     spec: &BackupRetentionSpec,
-) -> Result<(), ReconcileError> {
+) -> Result<String, ReconcileError> {
     let api: Api<BackupRetention> = Api::all(context.live.client().clone());
-    let retention = BackupRetention::new(request.metadata.name.as_deref().unwrap_or_default(), spec.clone());
-    let created = apply::create(&api, &retention, CALL).await;
-    let created = created.map_err(ReconcileError::write("a BackupRetention can't be created"))?;
-    tracing::info!(retention = retention.metadata.name, created, keepers = spec.keepers.len(), "what was kept is held");
-    Ok(())
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    let uid = request.metadata.uid.as_deref().unwrap_or_default();
+    let longer = format!("{}-{uid}", name.get(..200).unwrap_or(name).trim_end_matches(['.', '-']));
+    for name in [name.to_owned(), longer] {
+        let created = apply::create(&api, &BackupRetention::new(&name, spec.clone()), CALL).await;
+        let created = created.map_err(ReconcileError::write("a BackupRetention can't be created"))?;
+        if created || stands_for(context, &name, uid).await? {
+            tracing::info!(retention = name, created, keepers = spec.keepers.len(), "what was kept is held");
+            return Ok(name);
+        }
+    }
+    Err(ReconcileError::Overtaken("holding what was kept"))
+}
+
+/// Whether the retention of this name stands for the deletion that the request with this UID asked for.
+async fn stands_for(context: &Shared, name: &str, request_uid: &str) -> Result<bool, ReconcileError> {
+    let retention = context.live.retention(name).await?;
+    Ok(retention
+        .and_then(|retention| retention.spec.source)
+        .is_some_and(|source| source.uid.as_deref() == Some(request_uid)))
 }

@@ -75,6 +75,7 @@ fn process_before_the_first_start(fake: &Fake) -> Context {
     let queues = Queues {
         deletion_requests: queue().0,
         change_requests: queue().0,
+        backup_retentions: queue().0,
         rollout_records: queue().0,
         releases: queue().0,
         regimes: queue().0,

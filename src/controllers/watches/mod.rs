@@ -2,9 +2,11 @@
 //! read live.
 
 mod changes;
+mod retentions;
 mod volumes;
 
 pub use changes::{changes, workloads};
+pub use retentions::retentions;
 pub use volumes::volumes;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use foureyes_core::api::{APPROVED_BY_RECORD, ChangeRequest, DeletionRequest, SafetyPolicy, SignOff, TargetKind};
 use foureyes_core::domain::request::Request as _;
+use foureyes_core::domain::retention::judge;
 use foureyes_core::index::{PolicyEntry, policy_entry, policy_set};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim};
@@ -67,14 +70,27 @@ pub async fn requests(context: Context, read: Latch) {
     }
 }
 
-/// Follows sign-offs for ever: each concerns its request.
+/// What a sign-off is about.
+enum About {
+    Change(ChangeKey),
+    Retention(Box<str>),
+    Deletion(Box<str>),
+}
+
+/// Follows sign-offs for ever: each concerns its subject.
 pub async fn sign_offs(context: Context) {
     let api: Api<DynamicObject> = untyped::<SignOff>(context.live.client());
     let subject = |sign_off: SignOff| {
         let subject = sign_off.spec.subject;
-        let of_change = subject.kind == ChangeRequest::KIND;
-        let namespace = subject.namespace.filter(|_| of_change);
-        (namespace.map(Box::<str>::from), Box::<str>::from(subject.name), Box::<str>::from(subject.uid))
+        let (name, uid) = (Box::<str>::from(subject.name), Box::<str>::from(subject.uid));
+        let about = match &*subject.kind {
+            ChangeRequest::KIND => {
+                About::Change(ChangeKey { namespace: subject.namespace.unwrap_or_default().into(), name })
+            }
+            judge::KIND => About::Retention(name),
+            _ => About::Deletion(name),
+        };
+        (about, uid)
     };
     let mut seen = pin!(watch_untyped(api, "SignOff", subject));
     while let Some(seen) = seen.next().await {
@@ -82,13 +98,14 @@ pub async fn sign_offs(context: Context) {
             Seen::Applied(subject) | Seen::Gone(subject) => vec![subject],
             Seen::All(subjects) => subjects,
         };
-        for (namespace, name, uid) in subjects {
-            if !context.requests().exists(&uid) && !context.changes().exists(&uid) {
+        for (about, uid) in subjects {
+            if !sign_offs::has_subject(&context, &uid) {
                 context.queues.sign_offs.within(uid, sign_offs::GRACE);
             }
-            match namespace {
-                Some(namespace) => context.queues.change_requests.soon(ChangeKey { namespace, name }),
-                None => context.queues.deletion_requests.soon(name),
+            match about {
+                About::Change(key) => context.queues.change_requests.soon(key),
+                About::Retention(name) => context.queues.backup_retentions.soon(name),
+                About::Deletion(name) => context.queues.deletion_requests.soon(name),
             }
         }
     }

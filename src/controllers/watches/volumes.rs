@@ -1,4 +1,4 @@
-//! Volumes, for what a policy has kept from their first binding on.
+//! Volumes, for what keeps them, and for what a policy has kept from their first binding on.
 
 use std::pin::pin;
 
@@ -15,16 +15,32 @@ use crate::controllers::kept_volumes::{FOUGHT, GATHER, Volumes};
 pub async fn volumes(context: Context) {
     let api: Api<PersistentVolume> = Api::all(context.live.client().clone());
     let keep = |volume: PersistentVolume| {
-        let volume = BoundVolume::of(&volume)?;
-        (volume.is_unkept() || volume.is_left()).then_some(volume)
+        let bound = BoundVolume::of(&volume).filter(|volume| volume.is_unkept() || volume.is_left());
+        Some((Box::<str>::from(volume.metadata.uid.unwrap_or_default()), bound))
     };
     let mut seen = pin!(watch(api, "PersistentVolume", None, keep));
     while let Some(seen) = seen.next().await {
         match seen {
-            Seen::Applied(volume) => volume_changed(&context, volume),
-            Seen::Gone(_) => {}
-            Seen::All(_) => context.queues.kept_volumes.within(Volumes::All, GATHER),
+            Seen::Applied((uid, bound)) => {
+                look_at_what_keeps(&context, &uid);
+                if let Some(bound) = bound {
+                    volume_changed(&context, bound);
+                }
+            }
+            Seen::Gone((uid, _)) => look_at_what_keeps(&context, &uid),
+            Seen::All(_) => {
+                // What went meanwhile is not among them.
+                context.look_at_all_retentions();
+                context.queues.kept_volumes.within(Volumes::All, GATHER);
+            }
         }
+    }
+}
+
+fn look_at_what_keeps(context: &Shared, uid: &str) {
+    let keeping = context.retentions().keeping(uid);
+    for name in keeping {
+        context.queues.backup_retentions.soon(name);
     }
 }
 

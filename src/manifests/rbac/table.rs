@@ -49,7 +49,7 @@ pub struct Role {
 /// To change what runs, and never to delete.
 const ROLL: &[&str] = &["get", "list", "watch", "create", "update", "patch"];
 const READ: &[&str] = &["get", "list", "watch"];
-const REQUESTS: &[&str] = &["deletionrequests", "signoffs"];
+const REQUESTS: &[&str] = &["backupretentions", "deletionrequests", "signoffs"];
 const KINDS: &[&str] =
     &["backupretentions", "changerequests", "deletionrequests", "rolloutrecords", "safetypolicies", "signoffs"];
 const STATUSES: &[&str] = &[
@@ -60,7 +60,7 @@ const STATUSES: &[&str] = &[
     "safetypolicies/status",
 ];
 /// The subresource that exists for rights alone: a `*` on the kind does not grant verbs on it (fact 5).
-const SIGNOFF: &[&str] = &["changerequests/signoff", "deletionrequests/signoff"];
+const SIGNOFF: &[&str] = &["backupretentions/signoff", "changerequests/signoff", "deletionrequests/signoff"];
 const DATA: &[&str] = &["namespaces", "persistentvolumeclaims", "persistentvolumes"];
 const DEFINITIONS: &[&str] = &[
     "backupretentions.foureyes.dev",
@@ -117,7 +117,7 @@ const REQUEST: Rule = Rule {
     resources: SIGNOFF,
     names: &[],
     verbs: &["request"],
-    why: "to ask for a deletion or a change; judged in the namespace of what it is about",
+    why: "to ask for a deletion, a change, or that something is kept; judged in the namespace of what it is about",
 };
 /// Changes lie in namespaces, so a binding there suffices.
 const ASK_FOR_CHANGES: Rule = Rule {
@@ -362,14 +362,14 @@ pub const ROLES: &[Role] = &[
                 resources: REQUESTS,
                 names: &[],
                 verbs: &["create", "get", "list", "watch"],
-                why: "to ask, to sign off, and to see what became of it",
+                why: "to ask, to sign off, to have something kept, and to see what became of it",
             },
             Rule {
                 group: GROUP,
                 resources: REQUESTS,
                 names: &[],
                 verbs: &["delete"],
-                why: "to withdraw one's own; the guard refuses others'",
+                why: "to withdraw one's own, and to clear a retention that keeps nothing any more; the guard refuses everything else",
             },
         ],
     },
@@ -398,7 +398,7 @@ pub const ROLES: &[Role] = &[
                 resources: SIGNOFF,
                 names: &[],
                 verbs: &["approve"],
-                why: "to sign off; judged in the namespace of what a request is about, now and again when it is used",
+                why: "to sign off, and to let go of what is kept; judged in the namespace of what it is about, now and again when it is used",
             },
             Rule {
                 group: GROUP,

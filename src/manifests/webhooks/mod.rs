@@ -6,6 +6,7 @@
 mod catalogue;
 pub mod effective;
 mod rollouts;
+mod volumes;
 
 use foureyes_core::api::{APPROVED_BY, APPROVED_BY_RECORD, ENVIRONMENT_LABEL, GROUP, METADATA_PREFIX, NON_PRODUCTION};
 use foureyes_core::domain::policy::SYSTEM_NAMESPACES;
@@ -23,7 +24,8 @@ use super::{Error, File, cel, names, yaml};
 const TIMEOUT_SECONDS: i32 = 5;
 
 /// Kinds of ours that people write.
-const OWN_RESOURCES: &[&str] = &["changerequests", "deletionrequests", "safetypolicies", "signoffs"];
+const OWN_RESOURCES: &[&str] =
+    &["backupretentions", "changerequests", "deletionrequests", "safetypolicies", "signoffs"];
 
 /// The label by which the API server names every namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -117,6 +119,7 @@ fn bound_claim_changes_class() -> String {
 
 fn guard_entries() -> Vec<Entry> {
     let mut entries = data_entries();
+    entries.extend(volumes::entries());
     entries.extend(catalogue::entries());
     entries.extend(rollouts::entries());
     entries
@@ -420,7 +423,9 @@ mod tests {
                 assert!(!entry.conditions.is_empty(), "{} needs a condition", entry.name);
             }
         }
-        assert!(guard_entries().iter().all(|e| !e.groups.contains(&"") || !e.operations.contains(&"CREATE")));
+        let created =
+            guard_entries().into_iter().filter(|e| e.groups.contains(&"") && e.operations.contains(&"CREATE"));
+        assert_eq!(created.map(|entry| entry.name).collect::<Vec<_>>(), ["new-volumes"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod injector;
 pub mod kinds;
 pub mod objects;
 pub mod requests;
+pub mod retentions;
 pub mod spelling;
 pub mod who;
 

@@ -53,6 +53,14 @@ pub fn namespace(name: &str) -> Object {
     }
 }
 
+pub fn volume(name: &str) -> Object {
+    Object {
+        args: vec![format!("persistentvolume/{name}")],
+        path: format!("/api/v1/persistentvolumes/{name}"),
+        head: json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}}),
+    }
+}
+
 pub fn claim(namespace: &str, name: &str) -> Object {
     Object {
         args: vec![format!("--namespace={namespace}"), format!("persistentvolumeclaim/{name}")],
@@ -93,6 +101,7 @@ pub fn record(plural: &str, name: &str) -> Object {
     let kind = match plural {
         "deletionrequests" => "DeletionRequest",
         "signoffs" => "SignOff",
+        "backupretentions" => "BackupRetention",
         _ => "SafetyPolicy",
     };
     Object {

@@ -24,7 +24,7 @@ use super::{Afterwards, LINE, Target, WORDS};
     printcolumn = r#"{"name":"Source","type":"string","jsonPath":".status.sourceText"}"#,
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Keepers","type":"integer","jsonPath":".status.total"}"#,
-    printcolumn = r#"{"name":"Until","type":"date","jsonPath":".status.retainUntil"}"#,
+    printcolumn = r#"{"name":"Until","type":"string","jsonPath":".status.retainUntil"}"#,
     printcolumn = r#"{"name":"Releases","type":"string","jsonPath":".status.releases.text"}"#,
     printcolumn = r#"{"name":"Waiting for","type":"string","jsonPath":".status.waitingFor"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
@@ -119,6 +119,9 @@ pub enum RetentionPhase {
 }
 
 impl RetentionPhase {
+    /// Every phase.
+    pub const ALL: [Self; 5] = [Self::Holding, Self::Expired, Self::ReleaseApproved, Self::Purged, Self::Violated];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Holding => "Holding",
@@ -144,9 +147,24 @@ pub struct BackupRetentionStatus {
     /// Until when nobody destroys what it keeps. Never earlier than it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_until: Option<Time>,
+    /// What a Release must name: over the spec, which never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The line by which somebody lets go of it, while that can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command: Option<String>,
+    /// How long the releases count, once there are enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_until: Option<Time>,
     /// How many keepers there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<i32>,
+    /// How many of them are gone after they were let go of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<i32>,
+    /// How many are gone that nobody had let go of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<i32>,
     /// What it waits for, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
@@ -176,7 +194,8 @@ pub struct SeenKeeper {
     /// In bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<i64>,
-    /// What is needed to bring it back: the claim as it was, without managed fields.
+    /// What is needed to bring it back: the claim and the volume as they were, without managed fields. Left out where a
+    /// status has no room for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true, "type" = "object"))]
     pub manifest: Option<Value>,

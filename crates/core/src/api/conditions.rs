@@ -30,6 +30,10 @@ vocabulary!(
         DataKept,
         /// Somebody who did not ask for it says that it went as it should.
         Supervised,
+        /// Nobody destroys what a retention keeps.
+        Held,
+        /// All that a retention keeps is there, or went after it was let go of.
+        KeepersIntact,
         /// Nobody's word was needed beforehand, so that it is owed afterwards.
         ReviewOwed,
         /// What decides whether and how strictly the API server asks is as it was shipped, and a canary is kept.
@@ -82,6 +86,8 @@ vocabulary!(
         Unexpected,
         Remaining,
         Supervised,
+        Released,
+        KeeperMissing,
         Verified,
         WebhookMissing,
         WebhookChanged,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Author, WORDS};
 
-/// One statement by one person about one request: the only way to approve. Create-only and immutable; deleting one's
-/// own withdraws it.
+/// One statement by one person about one request or one retention: the only way to approve, and to let go of what is
+/// kept. Create-only and immutable; deleting one's own withdraws it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "foureyes.dev",
@@ -26,18 +26,22 @@ use super::{Author, WORDS};
     selectable = ".spec.subject.uid"
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.subject.kind == 'BackupRetention') == (self.says in ['Release', 'LegalHold', 'ReleaseHold'])").message("about a BackupRetention one says Release, LegalHold or ReleaseHold; about a request one of the others"))]
+#[x_kube(validation = Rule::new("self.says != 'Release' || has(self.digest)").message("Release needs spec.digest: the digest of what you looked at, shown in a BackupRetention's status.digest"))]
 #[x_kube(validation = Rule::new("self.says != 'Supervised' || (self.subject.kind == 'DeletionRequest' && has(self.verified) && self.verified.size() > 0)").message("Supervised is about a DeletionRequest, and needs spec.verified: what you have checked after it was executed"))]
 #[x_kube(validation = Rule::new("self.says != 'Approve' || has(self.digest)").message("Approve needs spec.digest: the digest of what you looked at, shown in a DeletionRequest's status.subjectDigest and a ChangeRequest's status.requestDigest"))]
 #[x_kube(validation = Rule::new("self.says != 'CustomerAgreed' || (has(self.digest) && has(self.reference))").message("CustomerAgreed needs spec.digest (the request's status.subjectDigest) and spec.reference (who agreed, and where that is recorded)"))]
 #[x_kube(validation = Rule::new("self.says != 'CustomerAgreed' || self.subject.kind == 'DeletionRequest'").message("CustomerAgreed is said about a DeletionRequest"))]
 pub struct SignOffSpec {
-    /// The request this is about.
+    /// The request or the retention this is about.
     pub subject: Subject,
-    /// What the author says. Approve counts once; Reject ends the request; Hold blocks it until withdrawn; Cancel is
-    /// the requester's own; `CustomerAgreed` says that whose data it is agreed to have it kept for fewer days; Supervised
-    /// closes a deletion that was executed.
+    /// What the author says. Of a request: Approve counts once; Reject ends it; Hold blocks it until withdrawn; Cancel is
+    /// the requester's own; `CustomerAgreed` says that whose data it is agreed to have it kept for fewer days. Of a
+    /// retention: Release lets go of what it keeps, once two people say so; `LegalHold` stops that until two people say
+    /// `ReleaseHold`. Supervised closes a deletion that was executed.
     pub says: Says,
-    /// What the author looked at: `status.subjectDigest` of a deletion, `status.requestDigest` of a change at that moment. Never filled in for you.
+    /// What the author looked at: `status.subjectDigest` of a deletion, `status.requestDigest` of a change, `status.digest`
+    /// of a retention at that moment. Never filled in for you.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = r"^[a-z]+/v[0-9]+:sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
@@ -64,10 +68,10 @@ pub struct SignOffSpec {
     pub seal: Option<String>,
 }
 
-/// The request a sign-off is about, bound by UID.
+/// What a sign-off is about, bound by UID.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.kind == 'DeletionRequest' ? !has(self.namespace) : self.kind == 'ChangeRequest' && has(self.namespace)").message("the subject of a sign-off is a DeletionRequest, or a ChangeRequest with its namespace"))]
+#[x_kube(validation = Rule::new("self.kind in ['DeletionRequest', 'BackupRetention'] ? !has(self.namespace) : self.kind == 'ChangeRequest' && has(self.namespace)").message("the subject of a sign-off is a DeletionRequest, a BackupRetention, or a ChangeRequest with its namespace"))]
 pub struct Subject {
     #[schemars(length(max = 64))]
     pub kind: String,
@@ -91,6 +95,9 @@ pub enum Says {
     Hold,
     Cancel,
     CustomerAgreed,
+    Release,
+    LegalHold,
+    ReleaseHold,
     /// What went is what was signed off, as far as its author has checked.
     Supervised,
 }
@@ -103,6 +110,9 @@ impl Says {
             Self::Hold => "Hold",
             Self::Cancel => "Cancel",
             Self::CustomerAgreed => "CustomerAgreed",
+            Self::Release => "Release",
+            Self::LegalHold => "LegalHold",
+            Self::ReleaseHold => "ReleaseHold",
             Self::Supervised => "Supervised",
         }
     }

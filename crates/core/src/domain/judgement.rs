@@ -16,7 +16,7 @@ use crate::seal::KeyRing;
 /// Stands for the name of a sign-off where somebody approved by annotation.
 pub const ANNOTATION: &str = "annotation";
 
-/// A right on `deletionrequests/signoff` or `changerequests/signoff` in the target's namespace. Expedite is for changes
+/// A right on the subresource `signoff` of requests or retentions in the target's namespace. Expedite is for changes
 /// alone: nothing that is deleted is in such a hurry. Supervise is for deletions alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Right {
@@ -211,7 +211,12 @@ const fn needed(says: Says) -> &'static [Right] {
     match says {
         Says::Approve | Says::Reject => &[Right::Approve],
         Says::CustomerAgreed => &[Right::Request, Right::Approve],
-        Says::Hold | Says::Cancel | Says::Supervised => &[],
+        Says::Hold
+        | Says::Cancel
+        | Says::Release
+        | Says::LegalHold
+        | Says::ReleaseHold
+        | Says::Supervised => &[],
     }
 }
 
@@ -347,6 +352,9 @@ fn count(
         Says::Supervised => return Err("nothing has been deleted yet"),
         Says::Approve => approve(case, human, judgement, author, at, spoken.digest.as_deref())?,
         Says::CustomerAgreed => agree(case, judgement, author, at, spoken.digest.as_deref())?,
+        Says::Release | Says::LegalHold | Says::ReleaseHold => {
+            return Err("it is nothing that is said about a request");
+        }
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ pub mod quiet;
 pub mod ready;
 pub mod refusal;
 pub mod request;
+pub mod retention;
 pub mod rollout;
 pub mod scope;
 pub mod selector;

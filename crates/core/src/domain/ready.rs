@@ -105,6 +105,74 @@ pub fn sign_off_change(namespace: &str, change: &str, uid: &str, request_digest:
     create(&object)
 }
 
+/// Lets go of what a retention keeps.
+pub fn release_retention(retention: &str, uid: &str, digest: &str) -> String {
+    about_retention(retention, uid, "Release", Some(digest))
+}
+
+/// Says that a legal hold may end.
+pub fn release_hold(retention: &str, uid: &str) -> String {
+    about_retention(retention, uid, "ReleaseHold", None)
+}
+
+/// Says something about a retention.
+pub fn about_retention(retention: &str, uid: &str, says: &str, digest: Option<&str>) -> String {
+    let mut object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "SignOff",
+        "metadata": {"generateName": format!("{}-", truncated(retention))},
+        "spec": {
+            "subject": {"kind": "BackupRetention", "name": retention, "uid": uid},
+            "says": says,
+        },
+    });
+    if let Some(digest) = digest {
+        object["spec"]["digest"] = digest.into();
+    }
+    create(&object)
+}
+
+/// Holds a volume that no retention holds.
+pub fn retain(volume: &str, uid: &str, handle: Option<&str>) -> String {
+    let mut keeper = json!({"kind": "PersistentVolume", "name": volume, "uid": uid});
+    if let Some(handle) = handle {
+        keeper["handle"] = handle.into();
+    }
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": "BackupRetention",
+        "metadata": {"generateName": format!("pv-{}-", truncated(volume))},
+        "spec": {
+            "keepers": [keeper],
+            "retainDays": 1,
+            "mode": "Governance",
+            "afterwards": "Keep",
+            "reason": "held after a refused deletion",
+        },
+    });
+    create(&object)
+}
+
+/// Shows a retention.
+pub fn show_retention(retention: &str) -> String {
+    format!("kubectl get backupretention {} -o yaml", word(retention))
+}
+
+/// Deletes a volume.
+pub fn delete_volume(volume: &str) -> String {
+    format!("kubectl delete pv {}", word(volume))
+}
+
+/// Shows a volume.
+pub fn show_volume(volume: &str) -> String {
+    format!("kubectl get pv {} -o yaml", word(volume))
+}
+
+/// Keeps the data of a volume when its claim goes.
+pub fn put_on_retain(volume: &str) -> String {
+    format!("kubectl patch pv {} -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'", word(volume))
+}
+
 /// Opens a change of one target in a namespace. Whoever signs it off reads the description beside the digest.
 pub fn change(namespace: &str, title: &str, description: Option<&str>, target: &ChangeTarget) -> String {
     let mut object = json!({
@@ -194,8 +262,11 @@ pub fn see_uid(target: &Target) -> String {
     format!("kubectl {object} -o jsonpath='{{.metadata.uid}}'")
 }
 
-/// Gives somebody one of our roles in a namespace, by a binding of their own: the role's name may be taken.
+/// Gives somebody one of our roles in a namespace, or (the empty one) in the whole cluster, by a binding of their own: the role's name may be taken.
 pub fn bind(namespace: &str, role: &str, username: &str) -> String {
+    if namespace.is_empty() {
+        return bind_everywhere(role, username);
+    }
     format!(
         "kubectl -n {} create rolebinding {} --clusterrole={role} --user={}",
         word(namespace),

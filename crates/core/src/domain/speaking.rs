@@ -43,11 +43,11 @@ pub fn usable(author: &Author) -> Result<(), Refusal> {
     Err(Refusal::new(Code::IdentityUnusable, "nothing was written: the caller's identity is empty or ambiguous"))
 }
 
-fn written_now(at: Timestamp, now: Timestamp) -> bool {
+pub(super) fn written_now(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at).abs() <= SEAL_SKEW + SignedDuration::from_secs(1)
 }
 
-fn forged(what: &str) -> Refusal {
+pub(super) fn forged(what: &str) -> Refusal {
     Refusal::new(
         Code::IdentityForged,
         format!("{what} was not written: foureyes itself writes who said it and when, and what is given differs from who you are"),
@@ -116,6 +116,30 @@ pub(super) fn not_too_many<R: Request>(speaker: &Speaker<'_>, what: &str) -> Res
     Ok(())
 }
 
+/// A sign-off says of its author what stamp wrote, and that is who is speaking now; what it says of what, for refusals.
+pub(super) fn authored(
+    speaker: &Speaker<'_>,
+    sign_off: &SignOff,
+    ring: &KeyRing,
+    now: Timestamp,
+) -> Result<String, Refusal> {
+    usable(speaker.author)?;
+    let spec = &sign_off.spec;
+    let what = format!("{} on {}", spec.says.as_str(), spec.subject.name);
+    let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(forged(&what)) };
+    let sealed = if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
+    if author != speaker.author || !written_now(at.0, now) || !sealed {
+        return Err(forged(&what));
+    }
+    Ok(what)
+}
+
+/// What is said of a retention is said of no request, and the other way round.
+pub(super) fn out_of_place(what: &str, kind: &str) -> Refusal {
+    Refusal::new(Code::RequestInvalid, format!("{what} was not written: that is not said about a {kind}"))
+        .next("See what can be said with:", "kubectl explain signoff.spec.says")
+}
+
 /// A sign-off is created about `subject`, which was read live.
 pub fn sign_off_created<R: Request>(
     speaker: &Speaker<'_>,
@@ -125,9 +149,8 @@ pub fn sign_off_created<R: Request>(
     ring: &KeyRing,
     now: Timestamp,
 ) -> Result<Proof, Refusal> {
+    let what = authored(speaker, sign_off, ring, now)?;
     let spec = &sign_off.spec;
-    let what = format!("{} on {}", spec.says.as_str(), spec.subject.name);
-    signed_by(speaker, sign_off, &what, ring, now)?;
     let Some(request) = subject.filter(|request| request.subject().as_ref() == Some(&spec.subject)) else {
         return Err(unknown_subject::<R>(&spec.subject, &what));
     };
@@ -153,24 +176,6 @@ pub fn sign_off_created<R: Request>(
     // A requester that no seal proves asked for nothing: what is written there keeps nobody from signing off.
     let requester = prove_requester(ring, request).ok();
     said(speaker, sign_off, (request, requester), identities, &what)
-}
-
-/// A sign-off says of its author what stamp wrote, and that is who speaks now.
-pub(super) fn signed_by(
-    speaker: &Speaker<'_>,
-    sign_off: &SignOff,
-    what: &str,
-    ring: &KeyRing,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    usable(speaker.author)?;
-    let spec = &sign_off.spec;
-    let (Some(author), Some(at)) = (&spec.author, &spec.at) else { return Err(forged(what)) };
-    let sealed = if speaker.dry_run { spec.seal.is_none() } else { prove_sign_off_content(ring, sign_off).is_ok() };
-    if author != speaker.author || !written_now(at.0, now) || !sealed {
-        return Err(forged(what));
-    }
-    Ok(())
 }
 
 /// What a sign-off is about does not exist.
@@ -227,6 +232,7 @@ fn said<R: Request>(
         Says::Approve | Says::Reject => speaker.may_approve,
         Says::Hold | Says::CustomerAgreed => speaker.may_approve || speaker.may_request,
         Says::Cancel => true,
+        Says::Release | Says::LegalHold | Says::ReleaseHold => return Err(out_of_place(what, R::KIND)),
         // Said after a deletion alone, and judged by itself.
         Says::Supervised => false,
     };

@@ -11,7 +11,7 @@ use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request as _, Stage};
-use crate::domain::speaking::{Speaker, is_same_account, person, right_missing, signed_by, unknown_subject};
+use crate::domain::speaking::{Speaker, authored, is_same_account, person, right_missing, unknown_subject};
 use crate::domain::statement::{prove_requester, prove_sign_off};
 use crate::domain::supervision::name_of;
 use crate::reason::Code;
@@ -99,8 +99,7 @@ pub fn supervised(
 ) -> Result<Proof, Refusal> {
     let Word { sign_off, said, held, .. } = word;
     let spec = &sign_off.spec;
-    let what = format!("{} on {}", spec.says.as_str(), spec.subject.name);
-    signed_by(speaker, sign_off, &what, ring, now)?;
+    let what = authored(speaker, sign_off, ring, now)?;
     let request = word.request.filter(|request| request.subject().as_ref() == Some(&spec.subject));
     let request = request.ok_or_else(|| unknown_subject::<DeletionRequest>(&spec.subject, &what))?;
     let refuse = |code, why: &str| {

@@ -26,6 +26,44 @@ pub struct Volume {
     pub going: bool,
 }
 
+/// What a rule about a volume itself needs to know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeFacts {
+    pub volume: Volume,
+    /// The claim that it is reserved for, or bound to, or was.
+    pub claim: Option<ClaimRef>,
+    pub storage_class: Option<Box<str>>,
+    /// It is bound now.
+    pub bound: bool,
+}
+
+/// The claim that a volume names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimRef {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    /// Absent where it is only reserved (fact 16).
+    pub uid: Option<Box<str>>,
+}
+
+impl VolumeFacts {
+    pub fn of(volume: &PersistentVolume) -> Self {
+        let spec = volume.spec.as_ref();
+        let text = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Box::from);
+        let claim = spec.and_then(|spec| spec.claim_ref.as_ref()).map(|claim| ClaimRef {
+            namespace: text(&claim.namespace).unwrap_or_default(),
+            name: text(&claim.name).unwrap_or_default(),
+            uid: text(&claim.uid),
+        });
+        Self {
+            volume: Volume::of(volume),
+            claim,
+            storage_class: spec.and_then(|spec| text(&spec.storage_class_name)),
+            bound: volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound"),
+        }
+    }
+}
+
 /// What becomes of a volume's data when its claim goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reclaim {

@@ -5,10 +5,12 @@
 mod entries;
 mod pieces;
 mod policies;
+mod retentions;
 mod snapshot;
 mod uid;
 
 pub use entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
 pub use policies::{PolicyEntry, policy_entry, policy_set};
+pub use retentions::{KeeperEntry, RetentionEntry};
 pub use snapshot::{Candidate, Change, Kind, Snapshot};
 pub use uid::Uid;

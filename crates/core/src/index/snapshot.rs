@@ -10,6 +10,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use super::entries::{ChangeEntry, NamespaceEntry, RecordEntry, RequestEntry, SignOffEntry};
 use super::pieces::{Order, Pieces};
 use super::policies::{PolicyEntry, policy_set};
+use super::retentions::{RetentionEntry, Retentions};
 use super::uid::Uid;
 use crate::api::{Phase, WorkloadIdentity};
 use crate::domain::inventory::{Claim, Inventory, Volume};
@@ -29,10 +30,11 @@ pub enum Kind {
     State,
     Changes,
     Records,
+    Retentions,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Namespaces,
         Self::Claims,
         Self::Volumes,
@@ -42,6 +44,7 @@ impl Kind {
         Self::State,
         Self::Changes,
         Self::Records,
+        Self::Retentions,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Kind {
             Self::State => "install state",
             Self::Changes => "changerequests",
             Self::Records => "rolloutrecords",
+            Self::Retentions => "backupretentions",
         }
     }
 
@@ -87,6 +91,8 @@ pub enum Change {
     ChangeRequestGone(Box<str>),
     Record(RecordEntry),
     RecordGone(Box<str>),
+    Retention(RetentionEntry),
+    RetentionGone(Box<str>),
     /// Everything of one kind, read anew.
     Reset(Kind, Vec<Change>),
 }
@@ -127,6 +133,7 @@ pub struct Snapshot {
     change_requesters: Authors,
     /// By name, which is made of the workload's identity.
     records: Map<RecordEntry>,
+    retentions: Retentions,
     /// By name.
     sign_offs: Pieces<SignOffEntry>,
     signers: Authors,
@@ -250,12 +257,27 @@ impl Snapshot {
         (entry.workload == *workload).then_some(&entry.known)
     }
 
+    /// The retentions that hold the object with this UID: only these are worth a live read.
+    pub fn holds(&self, uid: &str) -> Vec<Candidate> {
+        self.retentions.of(uid)
+    }
+
+    /// The retentions that hold the data behind this handle, whichever object of this kind has it.
+    pub fn holds_handle(&self, kind: &str, handle: &str) -> Vec<Candidate> {
+        self.retentions.of_handle(kind, handle)
+    }
+
     /// How many open requests, for deletions and for changes, an author (case-folded username) has. Looks at all:
     /// asked only when one is written.
     pub fn open_requests_of(&self, author: &str) -> usize {
         let deletions = self.requests.iter().filter(|entry| &*entry.author == author && !entry.phase.is_ended());
         let changes = self.changes.iter().filter(|entry| &*entry.author == author && !entry.phase.is_ended());
         deletions.count() + changes.count()
+    }
+
+    /// The claim of this name, as the index has it.
+    pub fn claim(&self, namespace: &str, name: &str) -> Option<&Claim> {
+        self.claims.get(namespace)?.get(name).map(|claim| &**claim)
     }
 
     /// How many sign-offs about open requests an author (case-folded username) has. Looks at all, as above.
@@ -303,6 +325,8 @@ impl Snapshot {
             Change::ChangeRequestGone(name) => self.forget_change(&name),
             Change::Record(entry) => self.records.insert_mut(entry.name.clone(), Arc::new(entry)),
             Change::RecordGone(name) => drop(self.records.remove_mut(&name)),
+            Change::Retention(entry) => self.retentions.learn(entry),
+            Change::RetentionGone(name) => self.retentions.forget(&name),
             Change::Reset(kind, changes) => {
                 self.clear(kind);
                 for change in changes {
@@ -329,6 +353,7 @@ impl Snapshot {
                 self.change_requesters = Authors::default();
             }
             Kind::Records => self.records = Map::default(),
+            Kind::Retentions => self.retentions = Retentions::default(),
             Kind::SignOffs => {
                 self.sign_offs = Pieces::default();
                 self.signers = Authors::default();

@@ -21,6 +21,7 @@ mod monotone;
 mod prepared;
 mod records;
 mod refusals;
+mod retentions;
 mod rollouts;
 mod scenario;
 mod schema;

@@ -322,7 +322,13 @@ fn agreed(scenario: &Scenario, since: Option<i64>) -> bool {
             Says::Cancel if Some(by) == scenario.requester || by.human().is_some() && by.human() == requester => {
                 return false;
             }
-            Says::Reject | Says::Cancel | Says::CustomerAgreed | Says::Supervised => {}
+            Says::Reject
+            | Says::Cancel
+            | Says::CustomerAgreed
+            | Says::Release
+            | Says::LegalHold
+            | Says::ReleaseHold
+            | Says::Supervised => {}
             Says::Approve => {
                 let counts = by.is_person()
                     && by.human() != requester

@@ -176,6 +176,9 @@ pub async fn signed(cluster: &Cluster, format: Format, request: &Request, words:
         Says::Hold => "on hold",
         Says::Cancel => "cancelled",
         Says::CustomerAgreed => "the customer agreed",
+        Says::Release => "let go",
+        Says::LegalHold => "under a legal hold",
+        Says::ReleaseHold => "let the legal hold end",
         Says::Supervised => "supervised",
     };
     let name = format!("signoff.foureyes.dev/{}", written.metadata.name.as_deref().unwrap_or_default());

@@ -14,6 +14,7 @@ use crate::domain::proof::{NotGoverned, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::AddedOwner;
+use crate::domain::volume::Volume;
 use crate::reason::Code;
 
 /// Claims named in one refusal.
@@ -73,8 +74,8 @@ pub fn handle_of(kind: TargetKind, object: &Value) -> Option<String> {
         }
         TargetKind::VolumeGroupSnapshotContent => in_driver(text("/status/volumeGroupSnapshotHandle")?),
         TargetKind::PersistentVolume => {
-            let driver = text("/spec/csi/driver")?;
-            Some(format!("{driver}/{}", text("/spec/csi/volumeHandle")?))
+            let volume = serde_json::from_value(object.clone()).ok()?;
+            Volume::of(&volume).handle.map(String::from)
         }
         TargetKind::Snapshot => text("/spec/id").map(str::to_owned),
         _ => None,

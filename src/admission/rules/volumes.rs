@@ -1,0 +1,175 @@
+//! Volumes: nobody destroys what a retention holds, under whichever object it is known, and no person destroys what holds
+//! data in production past its claim (bypasses 20 and 21).
+
+use foureyes_core::api::{Target, TargetKind};
+use foureyes_core::domain::deletion::{Governance, scope};
+use foureyes_core::domain::inventory::{Claim, Inventory};
+use foureyes_core::domain::policy::Effective;
+use foureyes_core::domain::proof::Proof;
+use foureyes_core::domain::refusal::Refusal;
+use foureyes_core::domain::retention::guard::{
+    Deed, Touched, VOLUME_PROTECTION, aliases, confirmed, deed, govern_volume, harmless, home, is_blank,
+    past_its_claim, sentence,
+};
+use foureyes_core::domain::retention::keepers::VOLUME;
+use foureyes_core::domain::volume::{ClaimRef, VolumeFacts};
+use foureyes_core::index::Candidate;
+
+use super::retentions::effective;
+use super::{Scene, deletions};
+use crate::admission::confirm::unread;
+use crate::admission::input;
+use crate::admission::verdict::{Verdict, enforced};
+use crate::cluster::retentions::Said;
+
+/// A volume, alone or with others.
+pub async fn deleted(scene: &Scene<'_>) -> Verdict {
+    let volume = input::volume(input::old(scene.request)?)?;
+    judged(scene, &volume, Deed::Deleted).await
+}
+
+/// A volume, also through `/status`, which lets all metadata through (fact 8).
+pub async fn updated(scene: &Scene<'_>) -> Verdict {
+    let (old, new) = (input::old(scene.request)?, input::new(scene.request)?);
+    let (was, is) = (input::volume(old)?, input::volume(new)?);
+    let touched = Touched {
+        // The controller notes on a volume what brings its claim back.
+        ours: !scene.is_controller()
+            && input::own_metadata(&old.metadata).entries != input::own_metadata(&new.metadata).entries,
+        unprotected: input::removed_finalizers(&old.metadata, &new.metadata).contains(&VOLUME_PROTECTION),
+        owned: !input::added_owners(&old.metadata, &new.metadata).is_empty(),
+    };
+    let claims = match is.claim.as_ref().filter(|claim| claim.uid.is_some() && was.claim.as_ref() != Some(claim)) {
+        Some(claim) => claims(scene, claim, &is.volume.name).await?,
+        None => false,
+    };
+    match deed(&was, &is, touched, |_| claims) {
+        None => Ok(harmless().into()),
+        Some(deed) => judged(scene, &was, deed).await,
+    }
+}
+
+/// Whether the claim that a volume names is there, and takes this volume or none yet: from another one's the binder would
+/// take the volume away, and leave it to anybody.
+async fn claims(scene: &Scene<'_>, claim: &ClaimRef, volume: &str) -> Result<bool, Refusal> {
+    let live = scene.live.claim(&claim.namespace, &claim.name).await.map_err(|error| unread(&error))?;
+    Ok(live.as_ref().map(Claim::of).is_some_and(|live| {
+        Some(&live.uid) == claim.uid.as_ref() && live.volume.as_deref().is_none_or(|bound| bound == volume)
+    }))
+}
+
+/// Another object for the same data: with it the data could be destroyed, or bound by others, while what is held stays
+/// untouched.
+pub async fn created(scene: &Scene<'_>) -> Verdict {
+    let volume = input::volume(input::new(scene.request)?)?;
+    let proof = released(scene, &volume, None).await?;
+    Ok(proof.unwrap_or_else(harmless).into())
+}
+
+async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict {
+    if let Some(proof) = released(scene, volume, Some(deed)).await? {
+        return Ok(proof.into());
+    }
+    if is_blank(volume) {
+        return Ok(harmless().into());
+    }
+    let claim = known_claim(scene, volume);
+    // Of a namespace that is gone nothing says that it was not production.
+    let labels = scene.index.namespace(&claim.namespace).map(|entry| entry.labels.clone()).unwrap_or_default();
+    let policies = scene.index.policies();
+    let governance =
+        govern_volume(policies, scope(policies, scene.index.is_started(), &labels)?, &claim, scene.author());
+    match governance {
+        Governance::Free(proof) => Ok(proof.into()),
+        Governance::Governed(effective) => {
+            let verdict = asked_for(scene, volume, deed, &effective).await;
+            enforced(verdict, effective.deletions)
+        }
+    }
+}
+
+/// A volume that is bound goes with its claim; for another one that nothing holds there may be a request of its own.
+async fn asked_for(
+    scene: &Scene<'_>,
+    volume: &VolumeFacts,
+    deed: Deed,
+    effective: &Effective,
+) -> Result<Proof, Refusal> {
+    let facts = &volume.volume;
+    if deed != Deed::Deleted || volume.bound || scene.index.candidates(&facts.uid, false).is_empty() {
+        return Err(past_its_claim(volume, deed, effective));
+    }
+    let target = Target {
+        api_version: "v1".to_owned(),
+        kind: TargetKind::PersistentVolume,
+        namespace: None,
+        name: facts.name.to_string(),
+        uid: facts.uid.to_string(),
+    };
+    let inventory = Inventory::of_keeper(&target, facts.handle.as_deref());
+    deletions::asked_for(scene, &target, &inventory, effective).await
+}
+
+/// The claim that a volume names, as it is known; of one that is gone only its class is, from the volume.
+fn known_claim(scene: &Scene<'_>, volume: &VolumeFacts) -> Claim {
+    let named = volume.claim.clone().unwrap_or_default();
+    let known = scene.index.claim(&named.namespace, &named.name).filter(|known| Some(&known.uid) == named.uid.as_ref());
+    known.cloned().unwrap_or_else(|| Claim {
+        namespace: named.namespace,
+        name: named.name,
+        uid: named.uid.unwrap_or_default(),
+        storage_class: volume.storage_class.clone(),
+        // What labels it had is not known, so that none exempts it.
+        too_many_labels: true,
+        ..Claim::default()
+    })
+}
+
+/// Whether everything that holds the volume, or its data, has been let go of; nothing if nothing holds it.
+async fn released(scene: &Scene<'_>, volume: &VolumeFacts, deed: Option<Deed>) -> Result<Option<Proof>, Refusal> {
+    let facts = &volume.volume;
+    let own = if deed.is_some() { scene.index.holds(&facts.uid) } else { Vec::new() };
+    let by_handle = facts.handle.as_deref().map(|handle| scene.index.holds_handle(VOLUME, handle)).unwrap_or_default();
+    let others: Vec<Candidate> = by_handle.into_iter().filter(|candidate| !own.contains(candidate)).collect();
+    if own.is_empty() && others.is_empty() {
+        return Ok(None);
+    }
+    // Boxed, because most reviews end before this.
+    Box::pin(all_released(scene, volume, deed, (&own, &others))).await
+}
+
+async fn all_released(
+    scene: &Scene<'_>,
+    volume: &VolumeFacts,
+    deed: Option<Deed>,
+    (own, others): (&[Candidate], &[Candidate]),
+) -> Result<Option<Proof>, Refusal> {
+    let mut proof = None;
+    for candidate in own {
+        if let Some(said) = read(scene, candidate).await? {
+            proof = Some(confirm(scene, &said, volume, deed)?);
+        }
+    }
+    let mut known = Vec::new();
+    for candidate in others {
+        known.extend(read(scene, candidate).await?);
+    }
+    let places: Vec<_> = known.iter().map(|said| home(&said.retention)).collect();
+    if !known.is_empty() && aliases(deed, volume, &places) {
+        for said in &known {
+            proof = Some(confirm(scene, said, volume, deed)?);
+        }
+    }
+    Ok(proof)
+}
+
+/// Nothing if it is gone meanwhile.
+async fn read(scene: &Scene<'_>, candidate: &Candidate) -> Result<Option<Said>, Refusal> {
+    scene.live.said_about_retention(&candidate.name).await.map_err(|error| unread(&error))
+}
+
+fn confirm(scene: &Scene<'_>, said: &Said, volume: &VolumeFacts, deed: Option<Deed>) -> Result<Proof, Refusal> {
+    let effective = effective(scene, &said.retention)?;
+    let case = said.case(&scene.index.policies().floor().identities, &effective);
+    confirmed(&case, &volume.volume.name, sentence(deed), scene.now)
+}
