@@ -188,13 +188,14 @@ impl Cluster {
             None => Api::all_with(self.client.clone(), resource),
         };
         let what = format!("{}s could not be listed", resource.kind);
-        let first = async {
-            match api.list(&ListParams::default().limit(1)).await {
+        // Everybody may ask what is installed; without rights on it, a kind that is not there is forbidden like any other.
+        let served = async {
+            match self.client.list_api_group_resources(&resource.api_version).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-                answer => answer.map(|_| true),
+                answer => answer.map(|served| served.resources.iter().any(|served| served.name == resource.plural)),
             }
         };
-        if !call(&what, first).await? {
+        if !call(&what, served).await? {
             return Ok(None);
         }
         self.list(&what, api, ListParams::default()).await.map(Some)

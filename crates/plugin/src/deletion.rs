@@ -94,7 +94,8 @@ impl There {
 
     /// Deletes it as a dry run: whether the guard wants a request for it, it says itself.
     pub async fn tried(&self, cluster: &Cluster) -> Result<Tried> {
-        let cluster = cluster.in_namespace(self.target.rights_namespace());
+        let place = self.target.namespace.as_deref().unwrap_or(&cluster.namespace);
+        let cluster = cluster.in_namespace(place);
         dry_run::removal(&cluster, &self.known, &self.target.name).await
     }
 }

@@ -44,6 +44,14 @@ impl Error {
         }
     }
 
+    /// In the words of whoever said no, where nobody has to do anything about it.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Cluster { why, .. } | Self::Forbidden { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     pub fn unreadable(what: impl Into<String>, why: impl std::fmt::Display) -> Self {
         Self::Unreadable { what: what.into(), why: why.to_string() }
     }

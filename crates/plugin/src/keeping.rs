@@ -56,7 +56,7 @@ async fn retentions(cluster: &Cluster, losing: &mut Losing) -> Vec<Keeper> {
     let retentions: Vec<BackupRetention> = match cluster.all(None).await {
         Ok(retentions) => retentions,
         Err(error) => {
-            losing.unknown.push(format!("what is held: {error}"));
+            losing.unknown.push(format!("what is held: {}", error.why()));
             return Vec::new();
         }
     };
@@ -101,7 +101,7 @@ async fn snapshots(cluster: &Cluster, target: &Target, losing: &mut Losing) -> V
     let snapshots = match cluster.installed(&kind, Some(target.rights_namespace())).await {
         Ok(snapshots) => snapshots.unwrap_or_default(),
         Err(error) => {
-            losing.unknown.push(format!("snapshots: {error}"));
+            losing.unknown.push(format!("snapshots: {}", error.why()));
             return Vec::new();
         }
     };
@@ -129,7 +129,7 @@ async fn backups(cluster: &Cluster, target: &Target, losing: &mut Losing) -> Vec
     let mut backups = match cluster.installed(&kind, None).await {
         Ok(backups) => backups.unwrap_or_default(),
         Err(error) => {
-            losing.unknown.push(format!("Velero's backups: {error}"));
+            losing.unknown.push(format!("Velero's backups: {}", error.why()));
             return Vec::new();
         }
     };

@@ -32,12 +32,28 @@ pub struct Losing {
 
 /// Reads it.
 pub async fn losing(cluster: &Cluster, there: &There) -> Result<Losing> {
+    let mut losing = without_digest(cluster, &there.target).await?;
+    losing.digest = match &losing.volumes {
+        Some(_) => match inventory(&losing.claims).digest() {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                losing.unknown.push(format!("the digest: {error}"));
+                None
+            }
+        },
+        None => by_the_guard(cluster, there, &mut losing.unknown).await,
+    };
+    Ok(losing)
+}
+
+/// The same without its digest.
+pub async fn without_digest(cluster: &Cluster, target: &Target) -> Result<Losing> {
     let mut unknown = Vec::new();
-    let claims = claims(cluster, &there.target, &mut unknown).await?;
+    let claims = claims(cluster, target, &mut unknown).await?;
     let volumes: Option<Vec<PersistentVolume>> = match cluster.all(None).await {
         Ok(volumes) => Some(volumes),
         Err(error) => {
-            unknown.push(format!("size, storage and reclaim policy of the volumes: {error}"));
+            unknown.push(format!("size, storage and reclaim policy of the volumes: {}", error.why()));
             None
         }
     };
@@ -46,11 +62,7 @@ pub async fn losing(cluster: &Cluster, there: &There) -> Result<Losing> {
         volumes.iter().flatten().find(|volume| volume.metadata.name.as_deref() == Some(name)).cloned()
     };
     let claims: Vec<Lost> = claims.into_iter().map(|claim| Lost { volume: volume_of(&claim), claim }).collect();
-    let digest = match &volumes {
-        Some(_) => inventory(&claims).digest().map_err(|error| unknown.push(format!("the digest: {error}"))).ok(),
-        None => by_the_guard(cluster, there, &mut unknown).await,
-    };
-    Ok(Losing { claims, volumes, digest, unknown })
+    Ok(Losing { claims, volumes, digest: None, unknown })
 }
 
 /// What would be signed off, as the guard reckons it.
@@ -68,7 +80,7 @@ async fn claims(cluster: &Cluster, target: &Target, unknown: &mut Vec<String>) -
     }
     let all: Vec<PersistentVolumeClaim> = cluster.all(Some(namespace)).await?;
     let policies = policies(cluster).await.unwrap_or_else(|error| {
-        unknown.push(format!("what is exempt, so that the digest may be another: {error}"));
+        unknown.push(format!("what is exempt, so that the digest may be another: {}", error.why()));
         PolicySet::default()
     });
     let mut claims: Vec<Claim> = all.iter().map(Claim::of).filter(|claim| is_data(&policies, claim)).collect();

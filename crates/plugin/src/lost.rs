@@ -162,6 +162,12 @@ fn of_request(request: &DeletionRequest, volumes: Vec<Kept>) -> Result<Found> {
     let items =
         prove_items(inventory).map_err(|error| Error::unreadable(format!("the inventory of del/{name}"), error))?;
     let target = &request.spec.target;
+    if !target.kind.is_in_use() {
+        return Err(Error::Refused(format!(
+            "del/{name} is about {}, and undo brings back claims and namespaces: nothing was changed",
+            target.text()
+        )));
+    }
     let (mut usable, mut known, mut gone) = (Vec::new(), BTreeSet::new(), Vec::new());
     for kept in volumes.into_iter().filter(|kept| items.contains(&kept.uid).is_ok_and(|is_listed| is_listed)) {
         known.insert(kept.uid.clone());
@@ -243,6 +249,14 @@ mod tests {
         let found = of_request(&asked(), vec![kept("mine", MINE, &on_delete)]).unwrap();
         assert!(found.volumes.is_empty() && found.gone[0].contains("not on Retain"), "{found:?}");
         assert_eq!(found.gone.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_claim_is_not_brought_back_as_one() {
+        let mut request = asked();
+        request.spec.target.kind = TargetKind::VolumeSnapshot;
+        let error = of_request(&request, vec![kept("mine", MINE, &json!({}))]).unwrap_err();
+        assert!(error.to_string().contains("brings back claims and namespaces"), "{error}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub async fn using(cluster: &Cluster, target: &Target, losing: &mut Losing) -> V
                     }
                 }
             }
-            Err(error) => losing.unknown.push(format!("which {plural} use it: {error}")),
+            Err(error) => losing.unknown.push(format!("which {plural} use it: {}", error.why())),
         }
     }
     match cluster.all::<Pod>(Some(namespace)).await {
@@ -83,7 +83,7 @@ pub async fn using(cluster: &Cluster, target: &Target, losing: &mut Losing) -> V
                 }
             }
         }
-        Err(error) => losing.unknown.push(format!("which pods use it: {error}")),
+        Err(error) => losing.unknown.push(format!("which pods use it: {}", error.why())),
     }
     let mut users: Vec<User> = known.iter().map(|(named, known)| user(namespace, named, known)).collect();
     users.extend(from_elsewhere(cluster, losing).await);
@@ -218,7 +218,7 @@ async fn from_elsewhere(cluster: &Cluster, losing: &mut Losing) -> Vec<User> {
                                 state = format!("{state}, which pod {} uses", runs.join(", "));
                             }
                         }
-                        Err(error) => losing.unknown.push(format!("which pods use {claim}: {error}")),
+                        Err(error) => losing.unknown.push(format!("which pods use {claim}: {}", error.why())),
                     }
                 }
                 state

@@ -13,12 +13,16 @@ use kube::core::ObjectMeta;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, call};
+use crate::commands::inventory::around;
 use crate::commands::request::DryRun;
 use crate::commands::say::{describe, still_open};
 use crate::deletion::{Asked, Doomed, There, judged};
 use crate::error::{Error, Result};
+use crate::keeping::keeping;
+use crate::losing::without_digest;
 use crate::output::{self, Format};
 use crate::request::Request;
+use crate::using::using;
 use crate::view;
 
 /// Between two looks at a request that says nothing yet.
@@ -43,9 +47,12 @@ Examples:
   # Only look: print the request, for example to commit it
   kubectl foureyes delete pvc/reports -n shop --reason \"moved to the warehouse\" --dry-run > request.yaml
 
-Deletes nothing. It opens a DeletionRequest for exactly this object, by its UID, waits until
-foureyes has listed what would be lost, and says who signs that off and what deletes then. If
-somebody has asked already, that request is shown instead. Whether one is needed is asked of the
+Deletes nothing. It shows who uses the object and what would keep its data (as `kubectl foureyes
+inventory` does), opens a DeletionRequest for exactly this object, by its UID, waits until
+foureyes has listed what would be lost, and says who signs that off and what deletes then. Once
+it is signed off, what uses it has to be switched off for a while before it may go, its volumes
+are kept, and `kubectl foureyes undo` brings it back from them. If somebody has asked already,
+that request is shown instead. Whether one is needed is asked of the
 API server by a dry run of the deletion: if that is allowed, none is. Needs the right to request
 there (role foureyes-requester) and to read the object.";
 
@@ -134,6 +141,7 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Delete) -> Result<u8>
         Some(DryRun::Server) => return print(format, &create(true).await?),
         None => {}
     }
+    show_around(cluster, &there).await;
     if !args.yes && !output::confirmed(&question(&there, Timestamp::now()))? {
         return Err(Error::Refused(format!("the deletion of {text} was not asked for: you did not say yes")));
     }
@@ -142,6 +150,17 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Delete) -> Result<u8>
         output::print_object(format, &created, &full_name(&created), "created")?;
     }
     followed(cluster, format, args.timeout, created).await
+}
+
+/// Who uses it, and what would keep it, as far as it can be read: whoever asks had better know.
+async fn show_around(cluster: &Cluster, there: &There) {
+    if !there.target.kind.is_in_use() {
+        return;
+    }
+    let Ok(mut losing) = without_digest(cluster, &there.target).await else { return };
+    let kept_by = keeping(cluster, &there.target, &mut losing).await;
+    let used_by = using(cluster, &there.target, &mut losing).await;
+    output::say(around(&kept_by, &used_by).trim_start());
 }
 
 fn question(there: &There, now: Timestamp) -> String {

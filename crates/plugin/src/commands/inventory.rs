@@ -95,6 +95,9 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Inventory) -> Result<
         Wanted::Request(name) => {
             let request = request(cluster, name).await?;
             let target = &request.spec.target;
+            if !target.kind.is_in_use() {
+                return listed(format, &request);
+            }
             let place = target.namespace.as_deref().unwrap_or(&cluster.namespace);
             (cluster.in_namespace(place), doomed(target.kind, &target.name), Some(request))
         }
@@ -113,7 +116,7 @@ pub async fn run(cluster: &Cluster, format: Format, args: &Inventory) -> Result<
         None => match Asked::read(&cluster, &there.target).await {
             Ok(asked) => asked.open.or(asked.outgrown),
             Err(error) => {
-                losing.unknown.push(format!("whether somebody has asked already: {error}"));
+                losing.unknown.push(format!("whether somebody has asked already: {}", error.why()));
                 None
             }
         },
@@ -143,15 +146,19 @@ async fn request(cluster: &Cluster, name: &str) -> Result<DeletionRequest> {
 
 /// What the request lists is all that is known of an object that is gone.
 fn gone(format: Format, request: &DeletionRequest) -> Result<u8> {
-    let name = request.name();
-    let text = request.spec.target.text();
+    let code = listed(format, request)?;
+    let (text, name) = (request.spec.target.text(), request.name());
+    output::say(&format!(
+        "{text} is gone; that is what del/{name} lists of it. What was kept of it comes back with:\n  kubectl foureyes undo del/{name}"
+    ));
+    Ok(code)
+}
+
+fn listed(format: Format, request: &DeletionRequest) -> Result<u8> {
     match output::data(format, &request.status.as_ref().and_then(|status| status.inventory.clone()))? {
         Some(data) => output::print(&data)?,
         None => output::print(&view::inventory(request))?,
     }
-    output::say(&format!(
-        "{text} is gone; that is what del/{name} lists of it. What was kept of it comes back with:\n  kubectl foureyes undo del/{name}"
-    ));
     Ok(0)
 }
 
@@ -224,13 +231,16 @@ fn page(shown: &Shown, created: Option<Timestamp>, now: Timestamp) -> String {
     if !rows.is_empty() {
         text.push_str(&indented(&table(["CLAIM", "SIZE", "CLASS", "VOLUME", "POLICY", "WHERE"], &rows)));
     }
-    let keepers: Vec<_> =
-        shown.kept_by.iter().map(|one| [one.keeper.clone(), one.of.clone(), one.state.clone()]).collect();
-    text.push_str(&section("Would keep it", "nothing that is known of", ["WHAT", "KEEPS", "HOW"], &keepers));
-    let users: Vec<_> =
-        shown.used_by.iter().map(|one| [one.user.clone(), one.uses.clone(), one.state.clone()]).collect();
-    text.push_str(&section("Uses it", "nobody who is known of", ["WHO", "USES", "NOW"], &users));
+    text.push_str(&around(&shown.kept_by, &shown.used_by));
     text
+}
+
+/// What would keep it and who uses it.
+pub fn around(kept_by: &[Keeper], used_by: &[User]) -> String {
+    let keepers: Vec<_> = kept_by.iter().map(|one| [one.keeper.clone(), one.of.clone(), one.state.clone()]).collect();
+    let users: Vec<_> = used_by.iter().map(|one| [one.user.clone(), one.uses.clone(), one.state.clone()]).collect();
+    section("Would keep it", "nothing that is known of", ["WHAT", "KEEPS", "HOW"], &keepers)
+        + &section("Uses it", "nobody who is known of", ["WHO", "USES", "NOW"], &users)
 }
 
 fn section(title: &str, none: &str, headings: [&str; 3], rows: &[[String; 3]]) -> String {

@@ -106,6 +106,14 @@ fn a_claim_is_asked_for_by_its_uid_and_its_inventory_is_shown() {
     server.refuse(&format!("DELETE {CLAIM}"), &refusal());
     server.on(&format!("GET {REQUESTS}/pvc-reports-1"), 200, created());
     server.on(&format!("GET {REQUESTS}/pvc-reports-1"), 200, pending());
+    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "reports"}}]);
+    let pod = object(
+        "Pod",
+        "reports-0",
+        &json!({"spec": {"containers": [], "volumes": volumes}, "status": {"phase": "Running"}}),
+    );
+    let pods = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod]});
+    server.on("GET /api/v1/namespaces/shop/pods", 200, pods);
     let ended = ran(&server, &[&ASK[..], &["--ticket", "SHOP-17"]].concat());
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.starts_with(&format!("{FULL_NAME} created\n")), "{}", ended.out);
@@ -115,6 +123,8 @@ fn a_claim_is_asked_for_by_its_uid_and_its_inventory_is_shown() {
     }
     for said in [
         "Would be lost: claim shop/reports (5Gi, volume pvc-1)",
+        "Uses it:",
+        "Pod shop/reports-0   pvc/shop/reports   runs",
         "Waiting until foureyes has listed what the deletion of pvc/shop/reports would lose",
         "\n  kubectl foureyes approve del/pvc-reports-1\n",
         "\n  kubectl -n shop delete pvc reports\n",

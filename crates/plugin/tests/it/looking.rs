@@ -37,6 +37,29 @@ fn list(server: &Server, path: &str, items: &[Value]) {
     server.on(&format!("GET {path}"), 200, list);
 }
 
+/// What the API server serves of a group.
+fn serve(server: &Server, group: &str, plurals: &[&str]) {
+    let resources: Vec<Value> = plurals
+        .iter()
+        .map(
+            |plural| json!({"name": plural, "singularName": "", "namespaced": true, "kind": plural, "verbs": ["list"]}),
+        )
+        .collect();
+    let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": resources});
+    server.on(&format!("GET /apis/{group}"), 200, list);
+}
+
+/// What every cluster has.
+fn workloads(server: &Server) {
+    serve(server, "apps/v1", &["deployments", "statefulsets", "daemonsets"]);
+    serve(server, "batch/v1", &["cronjobs"]);
+}
+
+fn backup_tools(server: &Server) {
+    serve(server, "snapshot.storage.k8s.io/v1", &["volumesnapshots"]);
+    serve(server, "velero.io/v1", &["backups"]);
+}
+
 fn forbid(server: &Server, path: &str) {
     let message = format!("{path} is forbidden: User \"carol\" cannot list resource");
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 403,
@@ -53,6 +76,7 @@ const VOLUMES: &str = "/api/v1/persistentvolumes";
 /// One who may read all there is.
 fn readable() -> Server {
     let server = Server::start("bob");
+    workloads(&server);
     server.on(&format!("GET {CLAIM}"), 200, claim());
     let other = volume("pvc-2", "00000000-0000-4000-8000-00000000000b", "bank", "ledger");
     list(&server, VOLUMES, &[volume("pvc-1", VOLUME_UID, "shop", "reports"), other]);
@@ -77,6 +101,7 @@ fn readable() -> Server {
 }
 
 fn kept(server: &Server) {
+    backup_tools(server);
     let retention = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "BackupRetention", "metadata": {"name": "held"},
         "spec": {"keepers": [{"kind": "PersistentVolume", "name": "pvc-1", "uid": VOLUME_UID}], "retainDays": 30,
             "mode": "Governance", "afterwards": "Keep"}});
@@ -147,6 +172,9 @@ fn all_that_is_known_is_shown_before_anybody_asks() {
 fn what_is_not_installed_is_not_missed() {
     let server = readable();
     list(&server, RETENTIONS, &[]);
+    // RBAC says no before the API server looks what there is.
+    forbid(&server, SNAPSHOTS);
+    forbid(&server, BACKUPS);
     let ended = server.run(&LOOK);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(!ended.err.contains("Not known") && !ended.out.contains("Velero"), "{ended:?}");
@@ -156,6 +184,8 @@ fn what_is_not_installed_is_not_missed() {
 fn what_somebody_may_not_read_is_said_and_the_guard_knows_the_digest() {
     let server = Server::start("carol");
     server.on(&format!("GET {CLAIM}"), 200, claim());
+    workloads(&server);
+    backup_tools(&server);
     for path in [VOLUMES, RETENTIONS, SNAPSHOTS, BACKUPS, REQUESTS, "/api/v1/namespaces/shop/pods"] {
         forbid(&server, path);
     }
