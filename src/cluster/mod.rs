@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod apply;
+pub mod backups;
 pub mod client;
 pub mod config_maps;
 pub mod events;
@@ -11,6 +12,7 @@ pub mod live;
 pub mod pods;
 pub mod scale;
 pub mod secrets;
+pub mod snapshots;
 pub mod status;
 pub mod volumes;
 pub mod watch;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod argo_rollouts;
+mod backups;
 mod by_itself;
 mod cascade;
 mod catalogue;
@@ -19,6 +20,7 @@ mod helm;
 mod identity;
 mod inventory;
 mod kept;
+mod kept_snapshots;
 mod keys;
 mod leftovers;
 mod plugin;

@@ -9,6 +9,7 @@ mod rollout_faults;
 mod rollouts;
 mod sealing;
 mod shutdown;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,6 +109,7 @@ fn alice_asks_for(fake: &Fake, shutdown: Option<Shutdown>) {
         target: target(),
         reason: "r".to_owned(),
         ticket: None,
+        backups: Vec::new(),
         retention: None,
         shutdown,
         requester: None,

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod asking;
+mod backups;
 mod binding;
 mod change_lifecycle;
 mod changed_by;
@@ -13,6 +14,7 @@ mod index;
 mod keeping;
 mod kept;
 mod kept_always;
+mod kept_snapshots;
 mod lifecycle;
 mod loosening;
 mod merging;
