@@ -264,14 +264,16 @@ impl Live {
         Ok(Inventory::of([(claim, volume.as_ref())]))
     }
 
-    /// What would be lost with a namespace: every claim in it that holds data, each with its volume.
+    /// What would be lost with a namespace: every claim in it that holds data, each with its volume, and its snapshots,
+    /// each with its content.
     pub async fn inventory_of_namespace(&self, name: &str, policies: &PolicySet) -> Result<Inventory, ReadError> {
-        let mut claims = self.claims(name).await?;
+        let (mut claims, snapshots) = tokio::try_join!(self.claims(name), self.snapshots(name))?;
         claims.retain(|claim| is_data(policies, claim) && !names::is_canary(&self.own_namespace, claim));
         let names: BTreeSet<Box<str>> = claims.iter().filter_map(|claim| claim.volume.clone()).collect();
         let volumes = self.volumes(names, Volume::of).await?;
         let volume = |claim: &Claim| claim.volume.as_deref().and_then(|name| volumes.get(name));
-        Ok(Inventory::of(claims.iter().map(|claim| (claim, volume(claim)))))
+        let claims = Inventory::of(claims.iter().map(|claim| (claim, volume(claim))));
+        Ok(claims.and_snapshots(snapshots.iter().map(|(snapshot, content)| (snapshot, content.as_ref()))))
     }
 
     /// Of the volumes of these names what `keep` makes of them: a few one by one, many out of all there are.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod apply;
+pub mod backups;
 pub mod client;
 pub mod config_maps;
 pub mod events;
@@ -12,6 +13,7 @@ pub mod pods;
 pub mod retentions;
 pub mod scale;
 pub mod secrets;
+pub mod snapshots;
 pub mod status;
 pub mod volumes;
 pub mod watch;

@@ -7,14 +7,15 @@ use foureyes_core::api::{BackupRetention, KEPT_CLAIM, Protection, is_name};
 use foureyes_core::domain::inventory::{ApprovedItems, Reclaim, Volume};
 use foureyes_core::domain::kept::Keep;
 use foureyes_core::domain::kept_always::BoundVolume;
+use foureyes_core::domain::snapshot::CONTENT;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
-use super::apply;
 use super::client::{CallError, with_deadline};
 use super::live::{Live, ReadError};
+use super::{apply, snapshots};
 
 /// Retentions read in one call: each may have 5,000 keepers.
 const PAGE_OF_RETENTIONS: u32 = 50;
@@ -74,14 +75,18 @@ impl Live {
         with_deadline(limit, api.delete(name, &params)).await.map(drop)
     }
 
-    /// Gives a volume the policy that it had; `false` if it has changed, or is gone.
+    /// Gives a volume, or what is behind a snapshot, the policy that it had; `false` if it has changed, or is gone.
     pub async fn put_back(&self, protection: &Protection, limit: Duration) -> Result<bool, CallError> {
-        let api: Api<PersistentVolume> = Api::all(self.client().clone());
+        let field = format!("/{}", protection.field.replace('.', "/"));
         let patch = json!([
             {"op": "test", "path": "/metadata/uid", "value": protection.object.uid},
-            {"op": "test", "path": "/spec/persistentVolumeReclaimPolicy", "value": protection.after},
-            {"op": "replace", "path": "/spec/persistentVolumeReclaimPolicy", "value": protection.before},
+            {"op": "test", "path": field, "value": protection.after},
+            {"op": "replace", "path": field, "value": protection.before},
         ]);
-        apply::json(&api, &protection.object.name, patch, limit).await
+        let name = &protection.object.name;
+        if protection.object.kind == CONTENT {
+            return apply::json(&snapshots::contents(self), name, patch, limit).await;
+        }
+        apply::json(&Api::<PersistentVolume>::all(self.client().clone()), name, patch, limit).await
     }
 }

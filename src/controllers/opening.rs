@@ -67,6 +67,7 @@ impl Opening<'_> {
             target: self.target,
             reason: self.reason,
             ticket: None,
+            backups: Vec::new(),
             retention: None,
             shutdown: None,
             requester: None,

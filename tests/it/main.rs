@@ -6,6 +6,7 @@
 mod additional_kinds;
 mod argo_rollouts;
 mod bad_days;
+mod backups;
 mod by_itself;
 mod cascade;
 mod catalogue;
@@ -21,6 +22,7 @@ mod helm;
 mod identity;
 mod inventory;
 mod kept;
+mod kept_snapshots;
 mod keys;
 mod leftovers;
 mod plugin;

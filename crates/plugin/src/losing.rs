@@ -4,8 +4,11 @@ use foureyes_core::api::{SafetyPolicy, Target, TargetKind};
 use foureyes_core::domain::deletion::is_data;
 use foureyes_core::domain::inventory::{Claim, Inventory, Volume};
 use foureyes_core::domain::policy::{PolicySet, compile};
+use foureyes_core::domain::snapshot::{CONTENT, Content, GROUP, SNAPSHOT, Snapshot};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::Value;
 
 use crate::cluster::{Cluster, Tried, call};
 use crate::deletion::There;
@@ -22,6 +25,8 @@ pub struct Lost {
 #[derive(Debug, Default)]
 pub struct Losing {
     pub claims: Vec<Lost>,
+    /// Snapshots that would go, each with what is behind it.
+    pub snapshots: Vec<(Snapshot, Option<Content>)>,
     /// Every volume of the cluster; nothing where they can't be read.
     pub volumes: Option<Vec<PersistentVolume>>,
     /// `inventory/v1:sha256:…`, or the beginning of its hash as the guard said it.
@@ -34,7 +39,7 @@ pub struct Losing {
 pub async fn losing(cluster: &Cluster, there: &There) -> Result<Losing> {
     let mut losing = without_digest(cluster, &there.target).await?;
     losing.digest = match &losing.volumes {
-        Some(_) => match inventory(&losing.claims).digest() {
+        Some(_) => match inventory(&losing.claims, &losing.snapshots).digest() {
             Ok(digest) => Some(digest),
             Err(error) => {
                 losing.unknown.push(format!("the digest: {error}"));
@@ -50,6 +55,10 @@ pub async fn losing(cluster: &Cluster, there: &There) -> Result<Losing> {
 pub async fn without_digest(cluster: &Cluster, target: &Target) -> Result<Losing> {
     let mut unknown = Vec::new();
     let claims = claims(cluster, target, &mut unknown).await?;
+    let snapshots = snapshots(cluster, target).await.unwrap_or_else(|error| {
+        unknown.push(format!("the snapshots that would go, so that the digest may be another: {error}"));
+        Vec::new()
+    });
     let volumes: Option<Vec<PersistentVolume>> = match cluster.all(None).await {
         Ok(volumes) => Some(volumes),
         Err(error) => {
@@ -62,13 +71,34 @@ pub async fn without_digest(cluster: &Cluster, target: &Target) -> Result<Losing
         volumes.iter().flatten().find(|volume| volume.metadata.name.as_deref() == Some(name)).cloned()
     };
     let claims: Vec<Lost> = claims.into_iter().map(|claim| Lost { volume: volume_of(&claim), claim }).collect();
-    Ok(Losing { claims, volumes, digest: None, unknown })
+    Ok(Losing { claims, snapshots, volumes, digest: None, unknown })
 }
 
 /// What would be signed off, as the guard reckons it.
-pub fn inventory(claims: &[Lost]) -> Inventory {
+pub fn inventory(claims: &[Lost], snapshots: &[(Snapshot, Option<Content>)]) -> Inventory {
     let volumes: Vec<Option<Volume>> = claims.iter().map(|lost| lost.volume.as_ref().map(Volume::of)).collect();
-    Inventory::of(claims.iter().zip(&volumes).map(|(lost, volume)| (&lost.claim, volume.as_ref())))
+    let claims = Inventory::of(claims.iter().zip(&volumes).map(|(lost, volume)| (&lost.claim, volume.as_ref())));
+    claims.and_snapshots(snapshots.iter().map(|(snapshot, content)| (snapshot, content.as_ref())))
+}
+
+/// The snapshots that go with a namespace.
+async fn snapshots(cluster: &Cluster, target: &Target) -> Result<Vec<(Snapshot, Option<Content>)>> {
+    if target.kind != TargetKind::Namespace {
+        return Ok(Vec::new());
+    }
+    let kind = |kind, plural| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1", kind), plural);
+    let whole = |objects: Option<Vec<DynamicObject>>| -> Vec<Value> {
+        objects.into_iter().flatten().filter_map(|object| serde_json::to_value(object).ok()).collect()
+    };
+    let snapshots = cluster.installed(&kind(SNAPSHOT, "volumesnapshots"), Some(&target.name)).await?;
+    let snapshots: Vec<Snapshot> = whole(snapshots).iter().map(Snapshot::of).collect();
+    if snapshots.is_empty() {
+        return Ok(Vec::new());
+    }
+    let contents = cluster.installed(&kind(CONTENT, "volumesnapshotcontents"), None).await?;
+    let contents: Vec<Content> = whole(contents).iter().map(Content::of).collect();
+    let behind = |snapshot: &Snapshot| contents.iter().find(|content| content.is_behind(snapshot)).cloned();
+    Ok(snapshots.into_iter().map(|snapshot| (behind(&snapshot), snapshot)).map(|(content, of)| (of, content)).collect())
 }
 
 async fn claims(cluster: &Cluster, target: &Target, unknown: &mut Vec<String>) -> Result<Vec<Claim>> {

@@ -178,7 +178,7 @@ async fn governed_namespace(
     });
     let candidates = scene.index.candidates(&target.uid, false);
     if !known.is_empty() && candidates.is_empty() {
-        return Err(not_requested(target, &known));
+        return Err(not_requested(target, &with_snapshots(scene, &target.name, known).await));
     }
     let live = scene.live.inventory_of_namespace(&target.name, policies);
     let (live, asking) = join(live, Asking::begin(scene.live, &candidates)).await;
@@ -188,6 +188,13 @@ async fn governed_namespace(
     }
     let confirmed = confirmation(scene, effective).deletion(asking?, target, record, &live, scene.author()).await;
     confirmed.map_err(|refusal| refusal.unwrap_or_else(|| not_requested(target, &live)))
+}
+
+/// The index knows no snapshots. It is refused whatever there is, so that nothing rests on them here.
+async fn with_snapshots(scene: &Scene<'_>, namespace: &str, known: Inventory) -> Inventory {
+    let read = Box::pin(tokio::time::timeout(LAST_REQUEST, scene.live.snapshots(namespace))).await;
+    let snapshots = read.ok().and_then(Result::ok).unwrap_or_default();
+    known.and_snapshots(snapshots.iter().map(|(snapshot, content)| (snapshot, content.as_ref())))
 }
 
 /// Time to find out what became of the last request: that helps its reader, and nothing rests on it.

@@ -16,7 +16,8 @@ use crate::controllers::queue::Next;
 
 /// Rights are given and taken without an event: a request that somebody has signed off is looked at this often.
 const SIGNED_OFF: Duration = Duration::from_secs(5 * 60);
-/// Snapshots and backups are read only when their request is looked at: one whose target may go is looked at this often.
+/// Snapshots and backups are read only when their request is looked at: one whose target may go, or that names a backup, is looked at this
+/// often.
 const NOT_FOLLOWED: Duration = Duration::from_secs(5);
 /// One that nobody has signed off, in case an event was lost.
 const UNSIGNED: Duration = Duration::from_secs(60 * 60);
@@ -41,13 +42,14 @@ pub async fn apply(
         tell(context, request, &plan).await;
         write(context, request, &plan.status).await?;
     }
-    if !plan.keep.is_empty() || !plan.scale_down.is_empty() {
-        let kept = keep::keep(context, request, &plan.keep).await;
+    if !plan.keep.is_empty() || !plan.keep_contents.is_empty() || !plan.scale_down.is_empty() {
+        let volumes = keep::keep(context, request, &plan.keep).await;
+        let kept = keep::keep_contents(context, request, &plan.keep_contents).await.and(volumes);
         shutdown::scale(context, request, &plan.scale_down).await.and(kept)?;
         return Ok(Next::After(Duration::ZERO));
     }
     let ended = plan.status.phase.is_some_and(Phase::is_ended) && !plan.status.is_unfinished();
-    let followed = request.spec.target.kind.is_in_use();
+    let followed = request.spec.target.kind.is_in_use() && request.spec.backups.is_empty();
     Ok(if ended { Next::Wait } else { Next::After(pause(&plan, followed, now)) })
 }
 

@@ -27,7 +27,7 @@ pub async fn found(
         return Ok(Found::default());
     };
     let executed = status.phase == Some(Phase::Executed);
-    let (mut unapproved, mut left, mut volumes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut unapproved, mut left, mut volumes, mut contents) = (Vec::new(), Vec::new(), Vec::new(), 0);
     if let Some(known) = status.inventory.as_ref().filter(|_| !executed) {
         unapproved = went(live, known, inventory).await?;
     }
@@ -35,6 +35,7 @@ pub async fn found(
         left = still_there(live, request, known).await?;
         if let Ok(items) = ApprovedItems::unpack(&known.packed_uids) {
             volumes = live.volumes_among(&items).await?;
+            contents = live.contents_among(&items).await?.len();
         }
     }
     // A namespace of the same name is another one; what lies in none has none that could go.
@@ -42,7 +43,7 @@ pub async fn found(
     let place_gone = request.spec.target.kind == TargetKind::Namespace || !place.is_empty() && !place_is_there;
     let place = if place_gone { "" } else { place };
     let rights = if executed { rights(live, sign_offs, place).await? } else { Rights::default() };
-    Ok(Found { unapproved, left, volumes, rights, place_gone })
+    Ok(Found { unapproved, left, volumes, contents, rights, place_gone })
 }
 
 async fn rights(live: &Live, sign_offs: &[SignOff], place: &str) -> Result<Rights, ReadError> {

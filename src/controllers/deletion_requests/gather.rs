@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use foureyes_core::api::{DeletionRequest, Phase, SignOff, TargetKind};
+use foureyes_core::api::{DeletionRequest, Keeper, NamedBackup, Phase, SignOff, TargetKind};
+use foureyes_core::domain::backup;
 use foureyes_core::domain::catalogue::handle_of;
-use foureyes_core::domain::inventory::{ApprovedItems, Claim, Inventory, Volume};
+use foureyes_core::domain::inventory::{ApprovedItems, Claim, Inventory};
 use foureyes_core::domain::judgement::{Rights, rights_needed};
+use foureyes_core::domain::kept::{content_keeper, keeper};
 use foureyes_core::domain::lifecycle::{Observed, TargetState};
 use foureyes_core::domain::policy::{Effective, PolicySet};
 use foureyes_core::domain::quiet::Usage;
@@ -16,7 +18,7 @@ use foureyes_core::domain::statement::ApprovalRecord;
 use foureyes_core::domain::supervision::Found;
 use foureyes_core::seal::KeyRing;
 use futures::FutureExt as _;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::api::{DynamicObject, ObjectMeta};
 
@@ -42,11 +44,13 @@ pub struct Facts {
     inventory: Inventory,
     usage: Usage,
     users: Option<Users>,
-    outlived: Vec<Volume>,
+    outlived: Vec<Keeper>,
     found: Found,
     bills: Vec<String>,
     asked_elsewhere: bool,
     scaled_elsewhere: BTreeSet<Box<str>>,
+    backups: Vec<(NamedBackup, backup::Found)>,
+    born: Option<Timestamp>,
 }
 
 impl Facts {
@@ -69,6 +73,8 @@ impl Facts {
             bills: &self.bills,
             asked_elsewhere: self.asked_elsewhere,
             scaled_elsewhere: &self.scaled_elsewhere,
+            backups: &self.backups,
+            born: self.born,
         }
     }
 }
@@ -107,12 +113,14 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         .and_then(record_of)
         .and_then(|text| ApprovalRecord::prove(&ring, text, &request.spec.target.uid).ok());
     let is_signed_off = !sign_offs.is_empty() || record.is_some();
-    let (rights, inventory, (usage, running), outlived, bills) = tokio::try_join!(
+    let born = annotated.and_then(|meta| meta.creation_timestamp.as_ref()).map(|time| time.0);
+    let (rights, inventory, (usage, running), outlived, bills, backups) = tokio::try_join!(
         rights(live, target, namespace.as_ref(), &sign_offs, record.as_ref(), place),
         inventory(live, &request, target, (claim.as_ref(), keeper.as_ref()), &policies),
         usage(context, &request, target, is_signed_off),
         outlived(live, &request, target),
         compare::bills(live, &request, target),
+        live.named_backups(&request.spec.backups),
     )?;
     let users = shutdown::users(context, &request, target, &ring, &policies, &running).boxed().await?;
     let found = compare::found(live, &request, target, &inventory, (namespace.is_some(), &sign_offs)).await?;
@@ -137,6 +145,8 @@ pub async fn gather(context: &Shared, request: DeletionRequest) -> Result<Facts,
         bills,
         asked_elsewhere,
         scaled_elsewhere,
+        backups,
+        born,
     })
 }
 
@@ -172,13 +182,18 @@ async fn usage(
 }
 
 /// Once the target is gone: what of it is still there.
-async fn outlived(live: &Live, request: &DeletionRequest, target: TargetState) -> Result<Vec<Volume>, ReadError> {
+async fn outlived(live: &Live, request: &DeletionRequest, target: TargetState) -> Result<Vec<Keeper>, ReadError> {
     let status = request.status.as_ref().filter(|status| !status.phase.is_some_and(Phase::is_ended));
     let inventory = status.and_then(|status| status.inventory.as_ref());
     let items =
         inventory.filter(|_| target == TargetState::Gone).map(|known| ApprovedItems::unpack(&known.packed_uids));
     match items {
-        Some(Ok(items)) => live.volumes_among(&items).await,
+        Some(Ok(items)) => {
+            let (volumes, contents) = tokio::try_join!(live.volumes_among(&items), live.contents_among(&items))?;
+            // What is going itself keeps nothing for long.
+            let volumes = volumes.iter().filter(|volume| !volume.going).map(keeper);
+            Ok(volumes.chain(contents.iter().filter(|content| !content.going).map(content_keeper)).collect())
+        }
         _ => Ok(Vec::new()),
     }
 }

@@ -2,7 +2,7 @@
 //! is held.
 
 use foureyes_core::api::{BackupRetention, BackupRetentionSpec, DeletionRequest, Protection};
-use foureyes_core::domain::kept::Keep;
+use foureyes_core::domain::kept::{Keep, KeepContent};
 use foureyes_core::domain::volume::note_of;
 use foureyes_core::reason::Code;
 use futures::{StreamExt as _, stream};
@@ -31,15 +31,43 @@ pub async fn keep(context: &Shared, request: &DeletionRequest, volumes: &[Keep])
     let mut refused = None;
     for (volume, result) in results {
         let Err(error) = result else { continue };
-        let note =
-            format!("volume {} could not be put on Retain, and nothing is deleted until it is: {error}", volume.volume);
-        let told = Told { warning: true, reason: "VolumeNotKept", action: "Keep", note: &note };
-        if let Err(error) = context.events.tell(request, told).await {
-            tracing::warn!(class = error.class(), %error, "an event could not be written");
-        }
+        tell(context, request, "VolumeNotKept", &format!("volume {}", volume.volume), &error).await;
         refused = Some(error);
     }
     refused.map_or(Ok(()), Err)
+}
+
+/// Puts what is behind snapshots on Retain, likewise.
+pub async fn keep_contents(
+    context: &Shared,
+    request: &DeletionRequest,
+    contents: &[KeepContent],
+) -> Result<(), ReconcileError> {
+    let mut changes = stream::iter(contents.to_vec())
+        .map(|keep| async move {
+            let kept = context.live.keep_content(&keep, CALL).await;
+            (keep, kept)
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut refused = None;
+    while let Some((keep, kept)) = changes.next().await {
+        let Err(error) = kept else {
+            tracing::info!(content = keep.content, "what is behind a snapshot is kept");
+            continue;
+        };
+        let error = ReconcileError::write("a snapshot's content can't be put on Retain")(error);
+        tell(context, request, "SnapshotNotKept", &format!("snapshot content {}", keep.content), &error).await;
+        refused = Some(error);
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+async fn tell(context: &Shared, request: &DeletionRequest, reason: &str, what: &str, error: &ReconcileError) {
+    let note = format!("{what} could not be put on Retain, and nothing is deleted until it is: {error}");
+    let told = Told { warning: true, reason, action: "Keep", note: &note };
+    if let Err(error) = context.events.tell(request, told).await {
+        tracing::warn!(class = error.class(), %error, "an event could not be written");
+    }
 }
 
 async fn keep_one(context: &Shared, keep: &Keep) -> Result<(), ReconcileError> {

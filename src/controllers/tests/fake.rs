@@ -144,7 +144,9 @@ impl State {
             return (200, object.clone());
         }
         let (base, plural) = path.rsplit_once('/').unwrap_or_default();
-        if !LISTED.contains(&plural) {
+        // Kinds of others are installed with their first object.
+        let is_there = |path: &String| path.rsplit('/').nth(1) == Some(plural);
+        if !LISTED.contains(&plural) && !self.objects.keys().any(is_there) {
             return status(404);
         }
         let uid = query.split_once(".uid%3D").map(|(_, rest)| rest.split('&').next().unwrap_or_default());

@@ -11,6 +11,7 @@ mod rollouts;
 mod sealing;
 mod shutdown;
 mod supervision;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,6 +112,7 @@ fn alice_asks_for(fake: &Fake, shutdown: Option<Shutdown>) {
         target: target(),
         reason: "r".to_owned(),
         ticket: None,
+        backups: Vec::new(),
         retention: None,
         shutdown,
         requester: None,

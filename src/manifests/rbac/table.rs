@@ -79,17 +79,25 @@ const READ_SNAPSHOTS: Rule = Rule {
     group: "snapshot.storage.k8s.io",
     resources: &["volumesnapshotcontents", "volumesnapshots"],
     names: &[],
-    verbs: &["get"],
-    why: KEPT,
+    verbs: &["get", "list"],
+    why: "to know which snapshots would go with a namespace, and what a request is about that names one; only where the snapshot API is installed",
 };
 const READ_GROUP_SNAPSHOTS: Rule = Rule {
     group: "groupsnapshot.storage.k8s.io",
     resources: &["volumegroupsnapshotcontents", "volumegroupsnapshots"],
+    verbs: &["get"],
+    why: KEPT,
     ..READ_SNAPSHOTS
 };
 const READ_VELERO: Rule =
-    Rule { group: "velero.io", resources: &["backups", "backupstoragelocations"], ..READ_SNAPSHOTS };
-const READ_K8UP: Rule = Rule { group: "k8up.io", resources: &["snapshots"], ..READ_SNAPSHOTS };
+    Rule { group: "velero.io", resources: &["backups", "backupstoragelocations"], ..READ_GROUP_SNAPSHOTS };
+const READ_VELERO_FILES: Rule = Rule {
+    resources: &["podvolumebackups"],
+    verbs: &["list"],
+    why: "to see of which claims a backup that a request names has the files",
+    ..READ_VELERO
+};
+const READ_K8UP: Rule = Rule { group: "k8up.io", resources: &["snapshots"], ..READ_GROUP_SNAPSHOTS };
 const READ_KINDS: Rule = Rule {
     group: GROUP,
     resources: KINDS,
@@ -177,6 +185,7 @@ pub const ROLES: &[Role] = &[
             READ_SNAPSHOTS,
             READ_GROUP_SNAPSHOTS,
             READ_VELERO,
+            READ_VELERO_FILES,
             READ_K8UP,
             READ_KINDS,
             Rule { why: RECORDS, ..READ_APPS },
@@ -219,6 +228,13 @@ pub const ROLES: &[Role] = &[
                 why: SCALERS,
             },
             Rule { group: "keda.sh", resources: &["scaledobjects"], names: &[], verbs: &["list"], why: SCALERS },
+            Rule {
+                group: "snapshot.storage.k8s.io",
+                resources: &["volumesnapshotcontents"],
+                names: &[],
+                verbs: &["patch"],
+                why: "puts what is behind snapshots on Retain before they may go, and back when they stay",
+            },
             Rule {
                 group: "apiextensions.k8s.io",
                 resources: &["customresourcedefinitions"],

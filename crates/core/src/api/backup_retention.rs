@@ -74,7 +74,7 @@ pub struct RetentionSource {
 /// Something that keeps data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.kind == 'PersistentVolume' && !has(self.namespace)").message("a keeper is a PersistentVolume"))]
+#[x_kube(validation = Rule::new("self.kind in ['PersistentVolume', 'VolumeSnapshotContent'] ? !has(self.namespace) : self.kind in ['Backup', 'Snapshot'] && has(self.namespace)").message("a keeper is a PersistentVolume, a VolumeSnapshotContent, or a Backup of Velero or a Snapshot of k8up with its namespace"))]
 pub struct Keeper {
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,

@@ -46,6 +46,10 @@ pub struct DeletionRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = WORDS))]
     pub ticket: Option<String>,
+    /// Backups that keep what goes: for what can't be kept otherwise, and to be held along with what is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub backups: Vec<NamedBackup>,
     /// How long what was kept of it is held, and what may happen to it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionWish>,
@@ -55,6 +59,50 @@ pub struct DeletionRequestSpec {
     /// Who asks. Written and sealed by foureyes when the request is created: leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Requester>,
+}
+
+/// A backup, by the tool that made it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedBackup {
+    pub kind: BackupKind,
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: String,
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// `metadata.uid`, so that no later one of that name is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 36, max = 36),
+        regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+    )]
+    pub uid: Option<String>,
+}
+
+/// Backups that foureyes can judge: a `Backup` of Velero, of claims or whole namespaces; a `Snapshot` of k8up or a
+/// `VolumeSnapshot`, of one claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum BackupKind {
+    VeleroBackup,
+    K8upSnapshot,
+    VolumeSnapshot,
+}
+
+/// A named backup as it was seen last.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenBackup {
+    pub kind: BackupKind,
+    pub namespace: String,
+    pub name: String,
+    /// Its `metadata.uid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// It has all of what goes, and outlives it for as long as that has to be kept.
+    pub counts: bool,
+    /// Why it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// How long what was kept of a deletion is held.
@@ -116,6 +164,11 @@ pub struct Target {
 }
 
 impl DeletionRequestStatus {
+    /// A backup has the data of every claim that goes, as far as it was seen.
+    pub fn is_backed_up(&self) -> bool {
+        self.backups.iter().any(|backup| backup.counts)
+    }
+
     /// Something that was changed for this request is not put back yet.
     pub fn is_unsettled(&self) -> bool {
         let put_back = matches!(self.phase, Some(Phase::Rejected | Phase::Cancelled | Phase::Expired));
@@ -268,6 +321,9 @@ pub struct DeletionRequestStatus {
     /// by the deletion.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scaled_down: Vec<ScaledDown>,
+    /// The backups that the request names, and whether they count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<SeenBackup>,
     /// The `BackupRetention` that holds what was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_retention: Option<String>,

@@ -237,7 +237,9 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
             .detail(format!("Would be lost: {}", evidence.live.sentence(8)))
             .next("Somebody who may request deletions can ask again with:", ready::request(evidence.target)));
     }
-    if let Some((name_of, why)) = lost(evidence.live).next().filter(|_| !is_excepted(evidence.request)) {
+    if let Some((name_of, why)) =
+        lost(evidence.live, status.is_backed_up()).next().filter(|_| !is_excepted(evidence.request))
+    {
         let why = format!("nothing can keep {name_of} ({why}), and DeletionRequest {name} makes no exception for that");
         return Err(refuse(Code::DataNotKept, why).next(
             "Somebody who may request deletions can ask for that with the line below; two people then sign it off:",
@@ -249,8 +251,9 @@ pub fn confirm(evidence: &Evidence<'_>, executor: &Author, now: Timestamp) -> Re
         let code = if why == NOT_YET { Code::NotYetExecutable } else { Code::RequestEnded };
         refuse(code, format!("DeletionRequest {name} {why}")).next("See how it stands with:", ready::show(name))
     })?;
-    if let Some((name_of, ..)) = perishable(evidence.live).next() {
-        let why = format!("the volume {name_of} is not on Retain, so that its data would be lost");
+    let backed_up = status.is_backed_up();
+    if let Some(item) = perishable(evidence.live).find(|item| !(backed_up && item.is_volume())) {
+        let why = format!("the {} {} is not on Retain, so that its data would be lost", item.word(), item.name);
         return Err(refuse(Code::NotYetExecutable, why).next("See how it stands with:", ready::show(name)));
     }
     if !matches!(phase, Phase::Executable | Phase::Executing) {

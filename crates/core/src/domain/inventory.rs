@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::api::{InventoryStatus, ListedItem, METADATA_PREFIX, Target, TargetKind, is_name};
 use crate::digest::{DigestError, Encoding, digest_sorted, hash_sorted};
 use crate::domain::policy::Exemption;
+use crate::domain::snapshot::{self, Content, Snapshot};
 pub use crate::domain::volume::{Reclaim, Volume};
 
 /// Labels of ours that a claim can have and be exempt by one of them. Every claim is kept in memory.
@@ -137,8 +138,8 @@ pub fn owners<'a>(uids: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {
 const CLAIM: &str = TargetKind::PersistentVolumeClaim.as_str();
 const VOLUME: &str = TargetKind::PersistentVolume.as_str();
 
-/// One data item. Its size, the name of a claim's volume, and whether that is kept, are for reading; everything else is in
-/// the digest.
+/// One data item. Its size, the name of what is behind it, and whether that is kept, are for reading; everything else is
+/// in the digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DataItem {
     pub kind: &'static str,
@@ -147,9 +148,9 @@ pub struct DataItem {
     pub uid: String,
     pub handle: Option<String>,
     pub size: Option<String>,
-    /// The volume of a claim, where it is an item itself.
+    /// The volume of a claim, or the content of a snapshot, where it is an item itself.
     pub volume: Option<String>,
-    /// Of a volume as it is now: whether its data would outlive its claim.
+    /// Of a volume or a content as it is now: whether its data would outlive its claim or its snapshot.
     pub kept: Option<Kept>,
 }
 
@@ -159,7 +160,7 @@ pub struct Kept {
     pub reclaim: Reclaim,
     /// UID of the claim that it could bring back.
     pub claim: Option<String>,
-    /// It is being deleted, so that it goes with its claim whatever its policy says.
+    /// It is being deleted, so that it goes with its claim or its snapshot whatever its policy says.
     pub going: bool,
 }
 
@@ -208,6 +209,49 @@ impl DataItem {
         }
     }
 
+    fn snapshot(snapshot: &Snapshot, content: &Content) -> Self {
+        Self {
+            kind: snapshot::SNAPSHOT,
+            namespace: Some(snapshot.namespace.to_string()),
+            name: snapshot.name.to_string(),
+            uid: snapshot.uid.to_string(),
+            handle: None,
+            size: snapshot.size.as_deref().map(str::to_owned),
+            volume: Some(content.name.to_string()),
+            kept: None,
+        }
+    }
+
+    fn content(content: &Content) -> Self {
+        Self {
+            kind: snapshot::CONTENT,
+            namespace: None,
+            name: content.name.to_string(),
+            uid: content.uid.to_string(),
+            handle: content.handle.as_deref().map(str::to_owned),
+            size: None,
+            volume: None,
+            kept: Some(Kept { reclaim: content.deletion, claim: None, going: content.going }),
+        }
+    }
+
+    /// What people call its kind.
+    pub fn word(&self) -> &'static str {
+        match self.kind {
+            CLAIM => "claim",
+            VOLUME => "volume",
+            kind if self.is_keeper() => kind,
+            snapshot::SNAPSHOT => "snapshot",
+            snapshot::CONTENT => "snapshot content",
+            kind => kind,
+        }
+    }
+
+    /// Whether it is a volume, which a note brings back.
+    pub fn is_volume(&self) -> bool {
+        self.kind == VOLUME
+    }
+
     fn of_listed(listed: &ListedItem) -> Result<Self, InventoryError> {
         let mut kinds = TargetKind::ALL.into_iter().map(TargetKind::as_str);
         let kind = kinds.find(|kind| *kind == listed.kind).ok_or(InventoryError::Mismatch)?;
@@ -242,27 +286,24 @@ impl DataItem {
             return Some("it is itself what keeps data");
         }
         let going = self.kept.as_ref().is_some_and(|kept| kept.going);
-        going.then_some("it is being deleted already, and goes with its claim")
+        going.then_some(match self.kind {
+            snapshot::CONTENT => "it is being deleted already, and goes with its snapshot",
+            _ => "it is being deleted already, and goes with its claim",
+        })
     }
 
-    /// It is no claim and no claim's volume.
+    /// It is no claim and no snapshot, and nothing that is behind one.
     fn is_keeper(&self) -> bool {
-        self.kind != CLAIM && self.kept.is_none()
+        self.kind != CLAIM && self.kept.is_none() && self.volume.is_none()
     }
 
     fn text(&self) -> String {
-        let volume = self.volume.as_deref().map(|volume| format!("volume {volume}"));
+        let behind = if self.kind == snapshot::SNAPSHOT { "content" } else { "volume" };
+        let volume = self.volume.as_deref().map(|volume| format!("{behind} {volume}"));
         let about: Vec<&str> = self.size.as_deref().into_iter().chain(volume.as_deref()).collect();
         let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
-        let kind = match self.kind {
-            CLAIM => "claim",
-            VOLUME => "volume",
-            kind => kind,
-        };
-        match &self.namespace {
-            Some(namespace) => format!("{kind} {namespace}/{}{about}", self.name),
-            None => format!("{kind} {}{about}", self.name),
-        }
+        let place = self.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        format!("{} {place}{}{about}", self.word(), self.name)
     }
 }
 
@@ -312,8 +353,28 @@ impl Inventory {
         Self(vec![DataItem::keeper(target, handle)])
     }
 
+    /// With the snapshots that go as well, each with what is behind it. What nothing is behind holds no data yet.
+    #[must_use]
+    pub fn and_snapshots<'a>(
+        mut self,
+        snapshots: impl IntoIterator<Item = (&'a Snapshot, Option<&'a Content>)>,
+    ) -> Self {
+        let taken = snapshots.into_iter().filter_map(|(snapshot, content)| Some((snapshot, content?)));
+        let items =
+            taken.flat_map(|(snapshot, content)| [DataItem::snapshot(snapshot, content), DataItem::content(content)]);
+        self.0.extend(items);
+        self.0.sort();
+        self.0.dedup();
+        self
+    }
+
     pub fn items(&self) -> &[DataItem] {
         &self.0
+    }
+
+    /// UIDs of the claims.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|item| item.kind == CLAIM).map(|item| item.uid.as_str())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -334,27 +395,23 @@ impl Inventory {
 
     /// Counts, for example `2 claims, 2 volumes`.
     pub fn summary(&self) -> String {
+        if self.0.is_empty() {
+            return "no data".to_owned();
+        }
         if let Some(keeper) = self.0.iter().find(|item| item.is_keeper()) {
             return format!("1 {}, which nothing can keep", keeper.kind);
         }
-        let claims = self.0.iter().filter(|item| item.kind == CLAIM).count();
-        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-        let volumes = self.0.len() - claims;
-        let items = match (claims, volumes) {
-            (0, 0) => "no data".to_owned(),
-            (claims, 0) => plural(claims, "claim"),
-            (claims, volumes) => format!("{}, {}", plural(claims, "claim"), plural(volumes, "volume")),
-        };
-        match self.0.iter().filter(|item| item.not_kept().is_some()).count() {
-            0 => items,
-            lost => format!("{items}; nothing can keep {}", plural(lost, "volume")),
+        let items = counted(&self.0.iter());
+        match counted(&self.0.iter().filter(|item| item.not_kept().is_some())) {
+            lost if lost.is_empty() => items,
+            lost => format!("{items}; nothing can keep {lost}"),
         }
     }
 
-    /// The first few claims in words, each with its volume.
+    /// The first few claims and snapshots in words, each with what is behind it.
     pub fn sentence(&self, most: usize) -> String {
-        // Where volumes come with their claims, it is the claims that people know.
-        let claims = self.0.iter().filter(|item| item.kind == CLAIM || item.is_keeper());
+        // Where volumes and contents come with them, it is claims and snapshots that people know.
+        let claims = self.0.iter().filter(|item| item.kept.is_none());
         let mut words: Vec<String> = claims.clone().take(most).map(DataItem::text).collect();
         if let Some(more @ 1..) = claims.count().checked_sub(most) {
             words.push(format!("and {more} more"));
@@ -387,6 +444,15 @@ impl Inventory {
         }
         Ok(beyond)
     }
+}
+
+/// Items by what people call their kinds; what is behind snapshots is counted with them.
+fn counted<'a>(items: &(impl Iterator<Item = &'a DataItem> + Clone)) -> String {
+    let words = ["claim", "volume", "snapshot", "snapshot content"];
+    let counts = words.map(|word| (word, items.clone().filter(|item| item.word() == word).count()));
+    let plural = |(word, count): (&str, usize)| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let all: Vec<String> = counts.into_iter().filter(|(_, count)| *count > 0).map(plural).collect();
+    all.join(", ")
 }
 
 /// What the digest of an inventory is over.
@@ -443,137 +509,4 @@ fn parse_uid(uid: &str) -> Result<u128, InventoryError> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::domain::selector::Selector;
-    use proptest::prelude::*;
-
-    fn claim(name: &str, uid: u128) -> Claim {
-        let hex = format!("{uid:032x}");
-        let uid = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
-        Claim { namespace: "shop".into(), name: name.into(), uid: uid.into(), ..Claim::default() }
-    }
-
-    fn owned(name: &str, kind: &str, owner: &str) -> Claim {
-        let controller = Controller { group: "".into(), kind: kind.into(), name: owner.into() };
-        Claim { controller: Some(controller), ..claim(name, 1) }
-    }
-
-    /// Anybody who may write claims could fill the memory of every webhook.
-    #[test]
-    fn little_is_kept_of_a_large_claim() {
-        let long = "x".repeat(250_000);
-        let labels: BTreeMap<_, _> = (0..5_000).map(|at| (format!("foureyes.dev/{at}"), "yes")).collect();
-        let claim = serde_json::json!({
-            "metadata": {
-                "name": "data", "namespace": "shop", "labels": labels,
-                "annotations": {"foureyes.dev/approved-by-record": long, "foureyes.dev/approved-by": long, "note": long},
-                "finalizers": [format!("example.com/{long}")],
-                "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": long, "uid": "u", "controller": true}],
-            },
-            "spec": {"volumeName": long},
-        });
-        let claim = Claim::of(&serde_json::from_value(claim).unwrap());
-        assert!(format!("{claim:?}").len() < 1_000);
-        assert!(
-            claim.too_many_labels && claim.labels.is_empty() && claim.controller.is_none() && claim.volume.is_none()
-        );
-    }
-
-    #[test]
-    fn of_too_many_labels_none_exempts_nor_does_its_absence() {
-        let exempt = |claim: &Claim, operator: &str, key: &str| {
-            let selector = serde_json::json!({"matchExpressions": [{"key": key, "operator": operator}]});
-            let claims = Selector::compile(&serde_json::from_value(selector).unwrap()).unwrap();
-            claim.is_exempt(&Exemption { claims: Some(claims), ..Exemption::default() })
-        };
-        for (count, expected) in [(MOST_LABELS, true), (MOST_LABELS + 1, false)] {
-            let ours = (0..count).map(|at| (format!("foureyes.dev/{at}"), "yes"));
-            let claim = Claim::default().labelled(ours.chain((0..100).map(|at| (format!("another.dev/{at}"), "yes"))));
-            assert_eq!(exempt(&claim, "Exists", "foureyes.dev/0"), expected);
-            assert_eq!(exempt(&claim, "DoesNotExist", "foureyes.dev/keep"), expected);
-        }
-    }
-
-    #[test]
-    fn the_digest_does_not_depend_on_order_or_size() {
-        let (a, b) = (claim("a", 1), claim("b", 2));
-        let bigger = Claim { size: Some("9Gi".into()), ..a.clone() };
-        let one = Inventory::of([(&a, None), (&b, None)]).digest().unwrap();
-        assert_eq!(one, Inventory::of([(&b, None), (&bigger, None)]).digest().unwrap());
-        assert_ne!(one, Inventory::of([(&a, None)]).digest().unwrap());
-    }
-
-    #[test]
-    fn claims_are_listed_each_with_its_volume() {
-        let volume =
-            |name: &str, uid: u128| Volume { name: name.into(), uid: claim("v", uid).uid, ..Volume::default() };
-        let (a, b, c) = (claim("a", 1), Claim { size: Some("2Gi".into()), ..claim("b", 2) }, claim("c", 3));
-        let (va, vb) = (volume("pv-2", 4), volume("pv-1", 5));
-        let inventory = Inventory::of([(&c, None), (&b, Some(&vb)), (&a, Some(&va))]);
-        let listed = "claim shop/a (volume pv-2), claim shop/b (2Gi, volume pv-1)";
-        assert_eq!(inventory.sentence(8), format!("{listed}, claim shop/c"));
-        assert_eq!(inventory.sentence(3), format!("{listed}, claim shop/c"));
-        assert_eq!(inventory.sentence(2), format!("{listed}, and 1 more"));
-        assert_eq!(Inventory::default().sentence(2), "");
-    }
-
-    #[test]
-    fn a_claim_that_was_not_approved_is_beyond() {
-        let (a, b) = (claim("a", 1), claim("b", 2));
-        let approved = ApprovedItems::unpack(&Inventory::of([(&a, None)]).packed().unwrap()).unwrap();
-        let live = Inventory::of([(&a, None), (&b, None)]);
-        assert_eq!(live.beyond(&approved).unwrap(), [&DataItem::claim(&b, None)]);
-    }
-
-    #[test]
-    fn what_is_no_uid_is_an_error() {
-        let odd = Claim { uid: "not-a-uid".into(), ..claim("a", 1) };
-        assert!(Inventory::of([(&odd, None)]).packed().is_err());
-        assert!(ApprovedItems::default().contains("+0000001-0000-0000-0000-000000000000").is_err());
-        assert!(ApprovedItems::unpack("AAAA").is_err());
-    }
-
-    #[test]
-    fn ephemeral_claims_are_told_from_those_of_a_stateful_set() {
-        assert!(owned("web-1-scratch", "Pod", "web-1").is_ephemeral());
-        assert!(!owned("data-db-0", "Pod", "db-0").is_ephemeral());
-        assert!(!owned("db-0-db-0", "Pod", "db-0").is_ephemeral());
-        assert!(!owned("web-1-scratch", "Job", "web-1").is_ephemeral());
-        assert!(!claim("web-1-scratch", 1).is_ephemeral());
-    }
-
-    proptest! {
-        #[test]
-        fn the_digest_is_the_one_over_a_sorted_tree(
-            items in proptest::collection::vec((any::<String>(), any::<String>(), any::<String>(), any::<Option<String>>()), 0..6),
-            size in any::<Option<String>>(),
-        ) {
-            let item = |(name, uid, namespace, handle): (String, String, String, Option<String>)| match handle {
-                None => DataItem { kind: CLAIM, namespace: Some(namespace), name, uid, handle, size: size.clone(), volume: size.clone(), kept: None },
-                Some(_) => DataItem { kind: VOLUME, namespace: None, name, uid, handle, size: None, volume: None, kept: None },
-            };
-            let items: Vec<DataItem> = items.into_iter().map(item).collect();
-            let trees = items.iter().map(|item| {
-                let mut tree = serde_json::json!({"kind": item.kind, "name": item.name, "uid": item.uid});
-                let rest = [("namespace", &item.namespace), ("handle", &item.handle)];
-                rest.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).for_each(|(key, value)| tree[key] = value.as_str().into());
-                tree
-            });
-            let tree: serde_json::Value = trees.collect();
-            let wanted = crate::digest::digest(Encoding::Inventory, &tree).unwrap();
-            let seen = Inventory(items).items_digest().unwrap();
-            prop_assert_eq!(format!("{}:{seen}", Encoding::Inventory.as_str()), wanted);
-        }
-
-        #[test]
-        fn packing_keeps_every_uid(uids in proptest::collection::btree_set(any::<u128>(), 0..50)) {
-            let claims: Vec<Claim> = uids.iter().map(|uid| claim("x", *uid)).collect();
-            let inventory = Inventory::of(claims.iter().map(|claim| (claim, None)));
-            let approved = ApprovedItems::unpack(&inventory.packed().unwrap()).unwrap();
-            prop_assert!(inventory.beyond(&approved).unwrap().is_empty());
-            prop_assert_eq!(approved.0.len(), uids.len());
-        }
-    }
-}
+mod tests;

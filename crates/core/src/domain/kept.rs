@@ -9,11 +9,14 @@ use crate::api::{
     Afterwards, BackupRetentionSpec, DeletionRequest, Keeper, ProtectedObject, Protection, RetentionMode,
     RetentionSource, Target, TargetKind,
 };
-use crate::domain::inventory::{Inventory, Reclaim, Volume};
+use crate::domain::inventory::{DataItem, Inventory, Reclaim, Volume};
+use crate::domain::snapshot::{self, Content};
 use crate::domain::statement::stated;
 
 /// The field of a volume that decides what becomes of its data.
 pub const RECLAIM_POLICY: &str = "spec.persistentVolumeReclaimPolicy";
+/// The field of a snapshot's content that does so.
+pub const DELETION_POLICY: &str = "spec.deletionPolicy";
 /// A deletion that was let pass before a request ended has happened after this time, or never will: the webhook's own
 /// time, the API server's time for one request, and as much again (fact 15).
 pub const SLOWEST_DELETION: SignedDuration = SignedDuration::from_secs(150);
@@ -31,11 +34,40 @@ pub struct Keep {
     pub claim_uid: String,
 }
 
+/// What is behind a snapshot and has to be put on Retain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepContent {
+    pub content: String,
+    pub uid: String,
+}
+
+/// The contents that would not outlive their snapshots as they are.
+pub fn unkept_contents(live: &Inventory) -> Vec<KeepContent> {
+    let contents = perishable(live).filter(|item| !item.is_volume());
+    contents.map(|item| KeepContent { content: item.name.clone(), uid: item.uid.clone() }).collect()
+}
+
+/// How much is not on Retain yet and has to be, in words; nothing, if all of it is.
+pub fn unkept_in_words(live: &Inventory, backed_up: bool) -> Option<String> {
+    let plural = |count: usize, word: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        _ => Some(format!("{count} {word}s")),
+    };
+    let both = [
+        plural(if backed_up { 0 } else { unkept(live).len() }, "volume"),
+        plural(unkept_contents(live).len(), "snapshot"),
+    ];
+    let words: Vec<String> = both.into_iter().flatten().collect();
+    (!words.is_empty()).then(|| words.join(" and "))
+}
+
 /// The volumes that would not outlive their claims as they are, or that don't say how to bring them back.
 pub fn unkept(live: &Inventory) -> Vec<Keep> {
+    let volumes = live.items().iter().filter(|item| item.is_volume());
     let volumes: BTreeMap<&str, _> =
-        live.items().iter().filter_map(|item| Some((item.name.as_str(), (item, item.kept.as_ref()?)))).collect();
-    let of_claim = live.items().iter().filter_map(|claim| {
+        volumes.filter_map(|item| Some((item.name.as_str(), (item, item.kept.as_ref()?)))).collect();
+    let of_claim = live.items().iter().filter(|item| item.word() == "claim").filter_map(|claim| {
         let (volume, kept) = volumes.get(claim.volume.as_deref()?)?;
         let is_kept = kept.reclaim == Reclaim::Retain && kept.claim.as_deref() == Some(claim.uid.as_str());
         (!is_kept).then(|| Keep {
@@ -49,17 +81,15 @@ pub fn unkept(live: &Inventory) -> Vec<Keep> {
     of_claim.collect()
 }
 
-/// Volumes whose data would go with their claims.
-pub fn perishable(live: &Inventory) -> impl Iterator<Item = (&str, &str, Reclaim)> {
-    live.items().iter().filter_map(|item| {
-        let kept = item.kept.as_ref().filter(|kept| kept.reclaim != Reclaim::Retain)?;
-        Some((item.name.as_str(), item.uid.as_str(), kept.reclaim))
-    })
+/// Volumes and contents whose data would go with their claims and snapshots.
+pub fn perishable(live: &Inventory) -> impl Iterator<Item = &DataItem> {
+    live.items().iter().filter(|item| item.kept.as_ref().is_some_and(|kept| kept.reclaim != Reclaim::Retain))
 }
 
-/// What nothing can keep: the name of each, and why.
-pub fn lost(live: &Inventory) -> impl Iterator<Item = (&str, &'static str)> {
-    live.items().iter().filter_map(|item| Some((item.name.as_str(), item.not_kept()?)))
+/// What nothing can keep: the name of each, and why. Where a backup has the data of all claims, that keeps volumes.
+pub fn lost(live: &Inventory, backed_up: bool) -> impl Iterator<Item = (&str, &'static str)> {
+    let items = live.items().iter().filter(move |item| !(backed_up && item.is_volume()));
+    items.filter_map(|item| Some((item.name.as_str(), item.not_kept()?)))
 }
 
 /// Whether a request asks for what nothing can keep, too.
@@ -69,15 +99,16 @@ pub fn is_excepted(request: &DeletionRequest) -> bool {
 
 /// What will be changed, with its value before. Written down before anything is, so that whoever goes on knows it.
 pub fn protected(mut before: Vec<Protection>, live: &Inventory) -> Vec<Protection> {
-    for (name, uid, reclaim) in perishable(live) {
-        if before.iter().any(|known| known.object.uid == uid && !known.settled) {
+    for item in perishable(live) {
+        if before.iter().any(|known| known.object.uid == item.uid && !known.settled) {
             continue;
         }
-        before.retain(|known| known.object.uid != uid);
+        before.retain(|known| known.object.uid != item.uid);
+        let field = if item.is_volume() { RECLAIM_POLICY } else { DELETION_POLICY };
         before.push(Protection {
-            object: ProtectedObject { kind: "PersistentVolume".to_owned(), name: name.to_owned(), uid: uid.to_owned() },
-            field: RECLAIM_POLICY.to_owned(),
-            before: reclaim.as_str().to_owned(),
+            object: ProtectedObject { kind: item.kind.to_owned(), name: item.name.clone(), uid: item.uid.clone() },
+            field: field.to_owned(),
+            before: item.kept.as_ref().map(|kept| kept.reclaim).unwrap_or_default().as_str().to_owned(),
             after: Reclaim::Retain.as_str().to_owned(),
             settled: false,
         });
@@ -113,10 +144,10 @@ pub fn labels(target: &Target, labels: &BTreeMap<String, String>) -> BTreeMap<St
     of_it.take(LABELS).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// What holds the volumes that outlived a deletion, for so many days; nothing, if none did.
+/// What holds what outlived a deletion, for so many days; nothing, if nothing did.
 pub fn retention(
     request: &DeletionRequest,
-    kept: &[Volume],
+    keepers: Vec<Keeper>,
     retain_days: i32,
     now: Timestamp,
 ) -> Option<BackupRetentionSpec> {
@@ -129,13 +160,24 @@ pub fn retention(
     let afterwards = request.spec.retention.as_ref().and_then(|wish| wish.afterwards);
     let held = BackupRetentionSpec {
         source: Some(source),
-        keepers: kept.iter().map(keeper).collect(),
+        keepers,
         retain_days,
         mode: RetentionMode::Governance,
         afterwards: afterwards.unwrap_or(Afterwards::Keep),
         reason: None,
     };
     (!held.keepers.is_empty()).then_some(held)
+}
+
+/// What is behind a snapshot, for as long as it is exactly this one.
+pub fn content_keeper(content: &Content) -> Keeper {
+    Keeper {
+        kind: snapshot::CONTENT.to_owned(),
+        namespace: None,
+        name: content.name.to_string(),
+        uid: content.uid.to_string(),
+        handle: content.handle.as_deref().map(str::to_owned),
+    }
 }
 
 /// A volume, for as long as it is exactly this one.

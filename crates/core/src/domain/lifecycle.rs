@@ -7,13 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
     Author, BackupRetentionSpec, ConditionReason, ConditionType, DeletionRequest, DeletionRequestStatus,
-    InventoryStatus, Phase, Protection, Says, SeenAnnotation, SignOff, SignOffEntry, SignOffSummary, TargetKind,
+    InventoryStatus, Keeper, NamedBackup, Phase, Protection, Says, SeenAnnotation, SeenBackup, SignOff, SignOffEntry,
+    SignOffSummary, TargetKind,
 };
 use crate::digest::DigestError;
 use crate::domain::agreement;
-use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError, Volume};
+use crate::domain::backup::{self, Found, Wanted};
+use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
 use crate::domain::judgement::{ANNOTATION, Annotated, Case, Judgement, Quorum, Rights, judge, person_asking};
-use crate::domain::kept::{self, Keep, SLOWEST_DELETION, unkept};
+use crate::domain::kept::{self, Keep, KeepContent, SLOWEST_DELETION, unkept};
 use crate::domain::policy::{Effective, PolicySet};
 use crate::domain::preparing::{self, Outcome, prepare};
 use crate::domain::quiet::{Quietness, Usage, quietness};
@@ -61,16 +63,20 @@ pub struct Observed<'a> {
     pub usage: &'a Usage,
     /// What of it could be scaled down; nothing where that is left to people.
     pub users: Option<&'a Users>,
-    /// Of what was signed off, the volumes that are there although the target is gone.
-    pub outlived: &'a [Volume],
     /// What else was found of a target that is going or gone.
     pub found: &'a Found,
     /// Changes in a namespace that is to be deleted, of which a review is owed.
     pub bills: &'a [String],
+    /// Of what was signed off, what keeps data and is there although the target is gone.
+    pub outlived: &'a [Keeper],
     /// Another request about the same data has not ended.
     pub asked_elsewhere: bool,
     /// UIDs of what other open requests have scaled down: they put it back themselves.
     pub scaled_elsewhere: &'a BTreeSet<Box<str>>,
+    /// The backups that the request names, as they are.
+    pub backups: &'a [(NamedBackup, Found)],
+    /// When the target came into being.
+    pub born: Option<Timestamp>,
 }
 
 /// The target, looked up by name and compared by UID.
@@ -90,6 +96,8 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// Volumes to be put on Retain, once the status that says so is written.
     pub keep: Vec<Keep>,
+    /// The same with what is behind snapshots.
+    pub keep_contents: Vec<KeepContent>,
     /// What is put back, before the status that says so is written.
     pub put_back: Vec<Protection>,
     /// What is scaled down, once the status that says so is written.
@@ -116,6 +124,12 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     status.annotation = seen_annotation(observed, before.annotation.as_ref());
     let judgement = settle_inventory(observed, &mut status)?;
     let covered = covered(observed, &status)?;
+    let days_before = before.retain_days.filter(|_| observed.target == TargetState::Gone);
+    let days = agreement::held_for(observed.request, observed.effective, &judgement, days_before);
+    status.retain_days = Some(days);
+    if observed.target == TargetState::Live {
+        status.backups = backups(observed, &covered, days, now);
+    }
     let quiet = quietness(observed.usage, observed.effective.quiet_period, before.quiet.as_ref());
     let outcome = phase(observed, &before, &mut status, &judgement, (&quiet, &covered), now);
     status.phase = Some(outcome.phase);
@@ -130,17 +144,26 @@ pub fn decide(observed: &Observed<'_>, now: Timestamp) -> Result<Plan, Lifecycle
     if outcome.phase == Phase::Executed {
         events.extend(supervision::supervise(observed, &before, &mut status, now));
     }
-    let keep = if outcome.keeps { unkept(&covered) } else { Vec::new() };
+    let (keep, keep_contents) =
+        if outcome.keeps { (unkept(&covered), kept::unkept_contents(&covered)) } else { (Vec::new(), Vec::new()) };
     // Whoever deleted it, and however: what outlived it is held.
     let deleted = outcome.phase == Phase::Executed || outcome.reason == ConditionReason::TargetGone;
-    let days_before = before.retain_days.filter(|_| observed.target == TargetState::Gone);
-    status.retain_days = Some(agreement::held_for(observed.request, observed.effective, &judgement, days_before));
-    let held = || kept::retention(observed.request, observed.outlived, status.retain_days?, now);
+    let held = || kept::retention(observed.request, keepers(observed, &status), days, now);
     let retention = deleted.then(held).flatten();
     status.backup_retention = retention.as_ref().and(observed.request.metadata.name.clone());
     let look_again = look_again(&status, &quiet, now);
     let scale_down = outcome.shutdown.map(|step| step.changes).unwrap_or_default();
-    Ok(Plan { status, events, keep, put_back: Vec::new(), scale_down, scale_back: Vec::new(), retention, look_again })
+    Ok(Plan {
+        status,
+        events,
+        keep,
+        keep_contents,
+        put_back: Vec::new(),
+        scale_down,
+        scale_back: Vec::new(),
+        retention,
+        look_again,
+    })
 }
 
 fn look_again(status: &DeletionRequestStatus, quiet: &Quietness, now: Timestamp) -> Option<Timestamp> {
@@ -154,6 +177,31 @@ fn look_again(status: &DeletionRequestStatus, quiet: &Quietness, now: Timestamp)
     let quiescing = quiet.remaining.filter(|_| status.phase == Some(Phase::Quiescing));
     let quieter = quiescing.and_then(|remaining| now.saturating_add(remaining.min(quiet.step)).ok());
     clocks.chain(quieter).filter(|time| *time > now).min()
+}
+
+/// The backups that the request names, and whether they have what goes.
+fn backups(observed: &Observed<'_>, covered: &Inventory, days: i32, now: Timestamp) -> Vec<SeenBackup> {
+    let claims = covered.claims().map(str::to_owned).collect();
+    let wanted = Wanted { target: &observed.request.spec.target, born: observed.born, claims: &claims, days, now };
+    observed.backups.iter().map(|(named, found)| backup::seen(named, found, &wanted)).collect()
+}
+
+/// What outlived the target, and the backups that have it.
+fn keepers(observed: &Observed<'_>, status: &DeletionRequestStatus) -> Vec<Keeper> {
+    let found = status.backups.iter().filter_map(|seen| {
+        let same = |named: &NamedBackup| {
+            named.kind == seen.kind && named.namespace == seen.namespace && named.name == seen.name
+        };
+        let (_, found) = observed.backups.iter().find(|(named, _)| same(named))?;
+        backup::keeper(seen, found)
+    });
+    let mut all = observed.outlived.to_vec();
+    for keeper in found {
+        if !all.iter().any(|known| known.uid == keeper.uid) {
+            all.push(keeper);
+        }
+    }
+    all
 }
 
 /// When what was changed for an ended request can be put back.
@@ -172,6 +220,7 @@ fn settle(observed: &Observed<'_>, before: DeletionRequestStatus, now: Timestamp
         status: before,
         events: Vec::new(),
         keep: Vec::new(),
+        keep_contents: Vec::new(),
         put_back: Vec::new(),
         scale_down: Vec::new(),
         scale_back: Vec::new(),
@@ -418,6 +467,7 @@ fn set_conditions(
         }
     };
     let generation = observed.request.metadata.generation;
+    let backed_up = status.is_backed_up();
     let mut set = |kind: ConditionType, is, reason, message| {
         status.conditions.retain(|known| known.type_ != kind.as_str());
         status.conditions.push(condition(&before.conditions, kind, is, reason, message, generation, now));
@@ -428,7 +478,7 @@ fn set_conditions(
     if outcome.keeps {
         let (is, reason, message) = preparing::quiet_condition(quiet);
         set(ConditionType::Quiet, is, reason, message);
-        let (is, reason, message) = preparing::kept_condition(covered);
+        let (is, reason, message) = preparing::kept_condition(covered, backed_up);
         set(ConditionType::DataKept, is, reason, message);
     }
     if let Some(step) = &outcome.shutdown {

@@ -1,6 +1,7 @@
 //! Decisions: pure functions over validated types. Whatever time it is, is passed in.
 
 pub mod agreement;
+pub mod backup;
 pub mod catalogue;
 pub mod change;
 pub mod change_asked;
@@ -25,6 +26,7 @@ pub mod rollout;
 pub mod scope;
 pub mod selector;
 pub mod shutdown;
+pub mod snapshot;
 pub mod speaking;
 pub mod statement;
 pub mod supervising;

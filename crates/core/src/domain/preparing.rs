@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{ConditionReason, DeletionRequestStatus, Phase};
 use crate::domain::inventory::Inventory;
 use crate::domain::judgement::{Executor, Judgement, person_asking};
-use crate::domain::kept::{self, unkept};
+use crate::domain::kept::{self, unkept, unkept_contents};
 use crate::domain::lifecycle::{Observed, proven};
 use crate::domain::quiet::Quietness;
 use crate::domain::shutdown::{Step, shut_down};
@@ -55,7 +55,8 @@ pub(super) fn prepare(
 ) -> Outcome {
     status.quiet = Some(quiet.status.clone());
     status.protections = kept::protected(std::mem::take(&mut status.protections), covered);
-    if let Some((name, why)) = kept::lost(covered).next().filter(|_| !kept::is_excepted(observed.request)) {
+    let backed_up = status.is_backed_up();
+    if let Some((name, why)) = kept::lost(covered, backed_up).next().filter(|_| !kept::is_excepted(observed.request)) {
         let waits = format!("a request with retention.exception: nothing can keep {name} ({why})");
         return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
     }
@@ -73,16 +74,14 @@ fn waits(
     shutdown: Option<&Step>,
     now: Timestamp,
 ) -> Outcome {
-    let unkept = unkept(covered).len();
     if !quiet.suffices() {
         let reason = if quiet.remaining.is_none() { ConditionReason::InUse } else { ConditionReason::Quiescing };
         let people = shutdown.and_then(|step| step.people.as_ref()).map(|people| format!("; {people}"));
         let waits = format!("{}{}", quiet.waits_for(), people.unwrap_or_default());
         return Outcome::open(Phase::Quiescing, reason, waits).keeping();
     }
-    if unkept > 0 {
-        let volumes = if unkept == 1 { "volume" } else { "volumes" };
-        let waits = format!("{unkept} {volumes} to be put on Retain");
+    if let Some(unkept) = kept::unkept_in_words(covered, status.is_backed_up()) {
+        let waits = format!("{unkept} to be put on Retain");
         return Outcome::open(Phase::Approved, ConditionReason::NotKept, waits).keeping();
     }
     if !observed.bills.is_empty() {
@@ -132,15 +131,19 @@ pub(super) fn quiet_condition(quiet: &Quietness) -> (bool, ConditionReason, Stri
     }
 }
 
-pub(super) fn kept_condition(live: &Inventory) -> (bool, ConditionReason, String) {
-    let lost: Vec<&str> = kept::lost(live).take(LISTED).map(|(name, _)| name).collect();
+pub(super) fn kept_condition(live: &Inventory, backed_up: bool) -> (bool, ConditionReason, String) {
+    let lost: Vec<&str> = kept::lost(live, backed_up).take(LISTED).map(|(name, _)| name).collect();
     if !lost.is_empty() {
         return (false, ConditionReason::NotKept, format!("nothing can keep {}", lost.join(", ")));
     }
-    let unkept = unkept(live);
-    if unkept.is_empty() {
-        return (true, ConditionReason::Kept, "every volume is on Retain".to_owned());
+    let (volumes, contents) = (unkept(live), unkept_contents(live));
+    if volumes.is_empty() && contents.is_empty() {
+        return (true, ConditionReason::Kept, "everything that keeps data is on Retain".to_owned());
     }
-    let names: Vec<&str> = unkept.iter().take(LISTED).map(|keep| keep.volume.as_str()).collect();
+    if backed_up && contents.is_empty() {
+        return (true, ConditionReason::Kept, "a backup has what is not on Retain".to_owned());
+    }
+    let volumes = volumes.iter().map(|keep| keep.volume.as_str());
+    let names: Vec<&str> = volumes.chain(contents.iter().map(|keep| keep.content.as_str())).take(LISTED).collect();
     (false, ConditionReason::NotKept, format!("not on Retain yet: {}", names.join(", ")))
 }

@@ -35,6 +35,8 @@ pub struct Found {
     pub left: Vec<ListedItem>,
     /// Volumes that were signed off, and are there although the target is gone.
     pub volumes: Vec<Volume>,
+    /// How many snapshot contents there are that were signed off.
+    pub contents: usize,
     /// Who may supervise.
     pub rights: Rights,
     /// The namespace in which that right is held is gone, and what was granted in it.
@@ -66,7 +68,7 @@ pub(super) fn compared(
     let settling = now.duration_since(since) < SETTLING && found.left.is_empty() && doomed().next().is_some();
     if target == TargetState::Gone && is_due(before) && !settling {
         let total = before.inventory.as_ref().map_or(0, |inventory| inventory.total);
-        let there = i32::try_from(found.left.len() + found.volumes.len()).unwrap_or(i32::MAX);
+        let there = i32::try_from(found.left.len() + found.volumes.len() + found.contents).unwrap_or(i32::MAX);
         deleted.expected = total.saturating_sub(there).max(0);
         deleted.remaining = found.left.iter().cloned().chain(doomed().map(listed)).take(LISTED).collect();
         if deleted != known || known.checked_at.is_none() {
@@ -99,6 +101,7 @@ pub(super) fn decide(observed: &Observed<'_>, before: &DeletionRequestStatus, no
         events,
         keep: Vec::new(),
         put_back: Vec::new(),
+        keep_contents: Vec::new(),
         scale_down: Vec::new(),
         scale_back: Vec::new(),
         retention: None,

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod asking;
+mod backups;
 mod binding;
 mod change_lifecycle;
 mod changed_by;
@@ -14,6 +15,7 @@ mod keeping;
 mod kept;
 mod kept_always;
 mod large;
+mod kept_snapshots;
 mod lifecycle;
 mod loosening;
 mod merging;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use foureyes_core::api::{
-    Author, DeletionRequest, DeletionRequestSpec, Identities, IdentityMatcher, Requester, RetentionWish, SafetyPolicy,
-    Says, SignOff, SignOffSpec, Subject, Target, TargetKind,
+    Author, DeletionRequest, DeletionRequestSpec, Identities, IdentityMatcher, NamedBackup, Requester, RetentionWish,
+    SafetyPolicy, Says, SignOff, SignOffSpec, Subject, Target, TargetKind,
 };
+use foureyes_core::domain::backup;
 use foureyes_core::domain::deletion::{Closeness, Evidence, closeness, confirm, confirm_cascade};
 use foureyes_core::domain::inventory::{Claim, Inventory, Reclaim, Volume};
 use foureyes_core::domain::judgement::{Judgement, Right, Rights, rights_needed};
+use foureyes_core::domain::kept::keeper;
 use foureyes_core::domain::lifecycle::{Observed, Plan, TargetState, decide};
 use foureyes_core::domain::policy::{Effective, PolicySet, compile};
 use foureyes_core::domain::proof::Proof;
@@ -165,7 +167,15 @@ fn wishing(
     requester: Option<&Author>,
 ) -> DeletionRequest {
     let reason = "moved elsewhere".to_owned();
-    let mut spec = DeletionRequestSpec { target, reason, ticket: None, retention, shutdown: None, requester: None };
+    let mut spec = DeletionRequestSpec {
+        target,
+        reason,
+        ticket: None,
+        backups: Vec::new(),
+        retention,
+        shutdown: None,
+        requester: None,
+    };
     if let Some(author) = requester {
         let seal = seal_requester(key(), CLUSTER, name, &spec, author, &time(0)).unwrap();
         spec.requester = Some(Requester { author: author.clone(), at: time(0), seal: Some(seal) });
@@ -178,6 +188,15 @@ fn wishing(
         ..ObjectMeta::default()
     };
     DeletionRequest { metadata, spec, status: None }
+}
+
+/// A request as it was, that names these backups, too.
+pub fn backed(request: &DeletionRequest, backups: Vec<NamedBackup>, requester: &Author) -> DeletionRequest {
+    let mut spec = DeletionRequestSpec { backups, requester: None, ..request.spec.clone() };
+    let name = request.metadata.name.as_deref().unwrap();
+    let seal = seal_requester(key(), CLUSTER, name, &spec, requester, &time(0)).unwrap();
+    spec.requester = Some(Requester { author: requester.clone(), at: time(0), seal: Some(seal) });
+    DeletionRequest { metadata: request.metadata.clone(), spec, status: None }
 }
 
 pub fn subject_of(request: &DeletionRequest) -> Subject {
@@ -257,6 +276,8 @@ pub struct Scene {
     pub scaled_elsewhere: BTreeSet<Box<str>>,
     /// What could be scaled down, where foureyes does it.
     pub users: Option<Users>,
+    /// What there is of the backups that the request names.
+    pub backups: Vec<(NamedBackup, backup::Found)>,
 }
 
 impl Scene {
@@ -294,6 +315,7 @@ impl Scene {
             labels: BTreeMap::new(),
             scaled_elsewhere: BTreeSet::new(),
             users: None,
+            backups: Vec::new(),
         }
     }
 
@@ -367,12 +389,14 @@ impl Scene {
             labels: &self.labels,
             live: &live,
             usage: &self.usage,
-            outlived: &self.outlived,
             found: &found,
             bills: &self.bills,
+            outlived: &self.outlived.iter().map(keeper).collect::<Vec<_>>(),
             asked_elsewhere: self.asked_elsewhere,
             scaled_elsewhere: &self.scaled_elsewhere,
             users: self.users.as_ref(),
+            backups: &self.backups,
+            born: Some(at(-DAY)),
         };
         decide(&observed, at(second)).unwrap()
     }

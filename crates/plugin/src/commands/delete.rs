@@ -174,6 +174,7 @@ fn request(target: &Target, args: &Delete) -> DeletionRequest {
         target: target.clone(),
         reason: args.reason.clone(),
         ticket: args.ticket.clone(),
+        backups: Vec::new(),
         retention: None,
         shutdown: args.shutdown.map(Shutdown::from),
         requester: None,

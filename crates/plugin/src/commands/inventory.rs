@@ -170,7 +170,7 @@ fn shown(
     open: Option<&DeletionRequest>,
 ) -> Shown {
     let lost: Vec<Row> = losing.claims.iter().map(row).collect();
-    let summary = inventory(&losing.claims).summary();
+    let summary = inventory(&losing.claims, &losing.snapshots).summary();
     let is_whole = losing.digest.as_ref().filter(|digest| digest.contains(':'));
     Shown {
         target: there.target.clone(),
