@@ -211,3 +211,34 @@ fn a_change_that_nobody_has_looked_at_keeps_its_namespace() {
     asked.wait_phase("Executable");
     eventually("it to be let go", || deletes().ok());
 }
+
+#[test]
+fn the_plugin_shows_whom_it_waits_for_closes_it_and_prints_the_record() {
+    let namespace = production_with("closed-plugin", &["data"]);
+    let asked = claim_approved(&namespace, "data");
+    let label = format!("del/{}", asked.name);
+    let supervise = ["foureyes", "supervise", &label, "--verified", "the volume is Released | and the shop answers"];
+    assert_eq!(me("bob").kubectl(&supervise).code, 1, "it is not executed yet");
+    deletes_claim(&me("eve"), &namespace, "data");
+    asked.wait_phase("Executed");
+    let waits = |who: &'static str| {
+        let shown = me(who).does(&["foureyes", "status", "-n", &namespace]);
+        let line = shown.lines().find(|line| line.contains(&label)).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{label} is not in\n{shown}"))
+    };
+    assert!(waits("bob").starts_with("you ") && waits("alice").starts_with("others "), "{}", waits("alice"));
+    denied("SelfSupervision", &me("alice").kubectl(&supervise));
+    me("bob").does(&supervise);
+    asked.wait_phase("Closed");
+    let record = me("carol").does(&["foureyes", "export", &label]);
+    for part in [
+        format!("# Deletion of pvc/{namespace}/data"),
+        "| requested | alice |".to_owned(),
+        "| approved | bob |".to_owned(),
+        r"the volume is Released \| and the shop answers |".to_owned(),
+        "1 of the items that were signed off are gone".to_owned(),
+        format!("BackupRetention {}", asked.name),
+    ] {
+        assert!(record.contains(&part), "{part:?} is not in\n{record}");
+    }
+}
