@@ -28,6 +28,7 @@ fn alice_asks_for_the_namespace(fake: &Fake) {
         ticket: None,
         shutdown: None,
         retention: None,
+        backups: Vec::new(),
         requester: None,
     };
     let request = fake.stamp().requested(DeletionRequest::new("one", spec), "alice");

@@ -12,7 +12,7 @@ use crate::api::{
 };
 use crate::digest::DigestError;
 use crate::domain::agreement;
-use crate::domain::backup::{self, Found, Wanted};
+use crate::domain::backup::{self, Wanted};
 use crate::domain::inventory::{ApprovedItems, DataItem, Inventory, InventoryError};
 use crate::domain::judgement::{ANNOTATION, Annotated, Case, Judgement, Quorum, Rights, judge, person_asking};
 use crate::domain::kept::{self, Keep, KeepContent, SLOWEST_DELETION, unkept};
@@ -74,7 +74,7 @@ pub struct Observed<'a> {
     /// UIDs of what other open requests have scaled down: they put it back themselves.
     pub scaled_elsewhere: &'a BTreeSet<Box<str>>,
     /// The backups that the request names, as they are.
-    pub backups: &'a [(NamedBackup, Found)],
+    pub backups: &'a [(NamedBackup, backup::Found)],
     /// When the target came into being.
     pub born: Option<Timestamp>,
 }
