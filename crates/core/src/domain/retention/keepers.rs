@@ -18,7 +18,13 @@ const LISTED: usize = 100;
 pub fn seen(keeper: &Keeper, volume: Option<&PersistentVolume>) -> SeenKeeper {
     if keeper.kind != VOLUME {
         // Nothing looks at it, so that nothing says that it is gone: what holds it goes on.
-        return SeenKeeper { name: keeper.name.clone(), exists: true, survives: true, size_bytes: None, manifest: None };
+        return SeenKeeper {
+            name: keeper.name.clone(),
+            exists: true,
+            survives: true,
+            size_bytes: None,
+            manifest: None,
+        };
     }
     let this = volume.filter(|volume| volume.metadata.uid.as_deref() == Some(keeper.uid.as_str()));
     SeenKeeper {
