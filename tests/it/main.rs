@@ -5,8 +5,8 @@
 
 mod additional_kinds;
 mod argo_rollouts;
-mod bad_days;
 mod backups;
+mod bad_days;
 mod by_itself;
 mod cascade;
 mod catalogue;

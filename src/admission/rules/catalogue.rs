@@ -16,6 +16,7 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::opened::{Kind, opened_in};
+use super::volumes::let_go;
 use super::{Scene, deletions};
 use crate::admission::confirm::unread;
 use crate::admission::input;
@@ -116,6 +117,10 @@ async fn deleted(
         Deletion::Keeper(kind) => {
             if input::going_since(&old.metadata)?.is_some() {
                 return Ok(terminating());
+            }
+            let what = text(row, namespace.unwrap_or_default(), input::name(old)?);
+            if let Some(proof) = let_go(scene, input::uid(old)?, &what, "was not deleted").await? {
+                return Ok(proof);
             }
             if let Some(proof) = by_machine(scene.index.policies(), scene.author()) {
                 return Ok(proof);
@@ -231,6 +236,9 @@ async fn written(
     let name = input::new(scene.request)?.metadata.name.as_deref().unwrap_or_default();
     let text = text(row, namespace.unwrap_or_default(), name);
     let takes_claims = row.deletion == Deletion::Collects;
+    if let Some(proof) = held(scene, row, (&old, &new), &text, namespace).await? {
+        return Ok(proof);
+    }
     // Claims would go for everybody; what else the table names, machines do as part of their work.
     if !takes_claims && let Some(proof) = by_machine(policies, scene.author()) {
         return Ok(proof);
@@ -291,6 +299,31 @@ fn change(
     Ok((!spared).then(|| not_worsened(text, field, created)))
 }
 
+/// What a retention holds is not made worse by anybody, and not deleted by what names it, before it was let go of.
+async fn held(
+    scene: &Scene<'_>,
+    row: &'static Row,
+    (old, new): (&Value, &Value),
+    text: &str,
+    namespace: Option<&str>,
+) -> Result<Option<Proof>, Refusal> {
+    match (scene.request.operation, row.creation) {
+        (Operation::Create, Some(Creation::Deletes(kind, field))) => {
+            let named = named(scene, (kind, field), namespace, new).await?;
+            let Some(uid) = named.and_then(|found| found.metadata.uid) else { return Ok(None) };
+            let_go(scene, &uid, text, "was not created").await
+        }
+        (Operation::Update, _) if row.deletion != Deletion::Collects => {
+            let uid = input::uid(input::old(scene.request)?)?;
+            if scene.index.holds(uid).is_empty() || change(scene, row, (old, new), text)?.is_none() {
+                return Ok(None);
+            }
+            let_go(scene, uid, text, "was not changed").await
+        }
+        _ => Ok(None),
+    }
+}
+
 /// What names an object and deletes it is judged as the deletion of that.
 async fn deletes_another(
     scene: &Scene<'_>,
@@ -300,16 +333,33 @@ async fn deletes_another(
     new: &Value,
     effective: &Effective,
 ) -> Result<Proof, Refusal> {
+    let name = new.pointer(&format!("/spec/{field}")).and_then(Value::as_str).unwrap_or_default();
+    let found = named(scene, (kind, field), namespace, new).await?;
+    let Some(found) = found else { return Err(judged_as_its_target(text, kind, name)) };
+    let uid = found.metadata.uid.clone().unwrap_or_default();
+    let target = Target { uid, ..target_of(scene, (kind, field), namespace, new) };
+    confirmed(scene, &target, &found.data, effective).await
+}
+
+/// What another object names as what it deletes, without its UID.
+fn target_of(scene: &Scene<'_>, (kind, field): (TargetKind, &str), namespace: Option<&str>, new: &Value) -> Target {
     let named = new.pointer(&format!("/spec/{field}")).and_then(Value::as_str).unwrap_or_default();
-    let target = Target {
+    Target {
         api_version: format!("{}/{}", kind.group(), &*scene.request.kind.version),
         kind,
         namespace: namespace.map(str::to_owned),
         name: named.to_owned(),
         uid: String::new(),
-    };
-    let found: Option<DynamicObject> = scene.live.target(&target).await.map_err(|error| unread(&error))?;
-    let Some(found) = found else { return Err(judged_as_its_target(text, kind, named)) };
-    let target = Target { uid: found.metadata.uid.clone().unwrap_or_default(), ..target };
-    confirmed(scene, &target, &found.data, effective).await
+    }
+}
+
+/// The same as it is.
+async fn named(
+    scene: &Scene<'_>,
+    named: (TargetKind, &str),
+    namespace: Option<&str>,
+    new: &Value,
+) -> Result<Option<DynamicObject>, Refusal> {
+    let target = target_of(scene, named, namespace, new);
+    scene.live.target(&target).await.map_err(|error| unread(&error))
 }

@@ -171,5 +171,17 @@ async fn read(scene: &Scene<'_>, candidate: &Candidate) -> Result<Option<Said>, 
 fn confirm(scene: &Scene<'_>, said: &Said, volume: &VolumeFacts, deed: Option<Deed>) -> Result<Proof, Refusal> {
     let effective = effective(scene, &said.retention)?;
     let case = said.case(&scene.index.policies().floor().identities, &effective);
-    confirmed(&case, &volume.volume.name, sentence(deed), scene.now)
+    confirmed(&case, &format!("{VOLUME} {}", volume.volume.name), sentence(deed), scene.now)
+}
+
+/// Whether everything that holds an object of another kind has been let go of; nothing if nothing holds it.
+pub async fn let_go(scene: &Scene<'_>, uid: &str, what: &str, done: &str) -> Result<Option<Proof>, Refusal> {
+    let mut proof = None;
+    for candidate in scene.index.holds(uid) {
+        let Some(said) = read(scene, &candidate).await? else { continue };
+        let effective = effective(scene, &said.retention)?;
+        let case = said.case(&scene.index.policies().floor().identities, &effective);
+        proof = Some(confirmed(&case, what, done, scene.now)?);
+    }
+    Ok(proof)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use foureyes_core::api::{BackupRetention, RetentionPhase};
 use foureyes_core::domain::retention::decide::Plan;
+use foureyes_core::domain::retention::keepers::VOLUME;
 use foureyes_core::domain::retention::phase;
 use jiff::Timestamp;
 use kube::Api;
@@ -40,7 +41,9 @@ pub async fn apply(
         return Ok(Next::Wait);
     }
     let spoken = plan.status.releases.as_ref().is_some_and(|releases| !releases.entries.is_empty());
-    let usual = if spoken { SPOKEN } else { UNSPOKEN };
+    // Volumes are watched; other keepers are not.
+    let watched = retention.spec.keepers.iter().all(|keeper| keeper.kind == VOLUME);
+    let usual = if spoken || !watched { SPOKEN } else { UNSPOKEN };
     // A second later: what ends at a time has ended after it.
     let until = plan
         .look_again

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use foureyes_core::api::SeenKeeper;
+use foureyes_core::api::{Keeper, SeenKeeper, Target, TargetKind};
 use foureyes_core::domain::policy::Effective;
+use foureyes_core::domain::retention::keepers::VOLUME;
 use foureyes_core::domain::retention::{keepers, place};
 
 use crate::cluster::retentions::Said;
@@ -30,9 +31,30 @@ pub async fn gather(context: &Shared, name: &str) -> Result<Option<Facts>, Recon
     let labels = namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default();
     let effective = context.policies.load().effective(&labels).map_err(ReconcileError::Policy)?;
     let spec = &said.retention.spec;
-    let names: BTreeSet<Box<str>> = spec.keepers.iter().map(|keeper| keeper.name.as_str().into()).collect();
+    let volumes = spec.keepers.iter().filter(|keeper| keeper.kind == VOLUME);
+    let names: BTreeSet<Box<str>> = volumes.map(|keeper| keeper.name.as_str().into()).collect();
     let volumes = live.volumes(names, Clone::clone).await?;
-    let seen = spec.keepers.iter().map(|keeper| keepers::seen(keeper, volumes.get(keeper.name.as_str())));
-    let keepers = seen.collect();
+    let mut keepers = Vec::new();
+    for keeper in &spec.keepers {
+        keepers.push(match other(keeper) {
+            Some(target) => {
+                let object = live.target(&target).await?.and_then(|object| serde_json::to_value(object).ok());
+                keepers::seen_otherwise(keeper, object.as_ref())
+            }
+            None => keepers::seen(keeper, volumes.get(keeper.name.as_str())),
+        });
+    }
     Ok(Some(Facts { said, keepers, effective }))
+}
+
+/// A keeper that is no volume, as what can be read.
+fn other(keeper: &Keeper) -> Option<Target> {
+    let kind = TargetKind::ALL.into_iter().find(|kind| kind.as_str() == keeper.kind && keeper.kind != VOLUME)?;
+    Some(Target {
+        api_version: format!("{}/v1", kind.group()),
+        kind,
+        namespace: keeper.namespace.clone(),
+        name: keeper.name.clone(),
+        uid: keeper.uid.clone(),
+    })
 }

@@ -10,8 +10,8 @@ mod rollout_faults;
 mod rollouts;
 mod sealing;
 mod shutdown;
-mod supervision;
 mod snapshots;
+mod supervision;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

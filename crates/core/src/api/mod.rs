@@ -23,8 +23,8 @@ pub use change_request::{
 pub use conditions::{ConditionReason, ConditionType};
 pub use deletion_request::{
     Afterwards, BackupKind, Deleted, DeletionRequest, DeletionRequestSpec, DeletionRequestStatus, InventoryStatus,
-    ListedItem, NamedBackup, Phase, ProtectedObject, Protection, Quiet, RetentionWish, ScaledDown, SeenAnnotation, SeenBackup,
-    Shutdown, Target,
+    ListedItem, NamedBackup, Phase, ProtectedObject, Protection, Quiet, RetentionWish, ScaledDown, SeenAnnotation,
+    SeenBackup, Shutdown, Target,
 };
 pub use request::{PolicyRef, SignOffEntry, SignOffSummary, is_name};
 pub use rollout_record::{

@@ -211,12 +211,7 @@ const fn needed(says: Says) -> &'static [Right] {
     match says {
         Says::Approve | Says::Reject => &[Right::Approve],
         Says::CustomerAgreed => &[Right::Request, Right::Approve],
-        Says::Hold
-        | Says::Cancel
-        | Says::Release
-        | Says::LegalHold
-        | Says::ReleaseHold
-        | Says::Supervised => &[],
+        Says::Hold | Says::Cancel | Says::Release | Says::LegalHold | Says::ReleaseHold | Says::Supervised => &[],
     }
 }
 

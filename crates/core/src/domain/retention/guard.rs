@@ -110,8 +110,8 @@ pub fn aliases(deed: Option<Deed>, is: &VolumeFacts, places: &[Option<Box<str>>]
     }
 }
 
-/// A retention in the way of a change of a volume has been let go of; the proof, or the refusal.
-pub fn confirmed(case: &Case<'_>, volume: &str, done: &str, now: Timestamp) -> Result<Proof, Refusal> {
+/// A retention in the way of a change of `what` has been let go of; the proof, or the refusal.
+pub fn confirmed(case: &Case<'_>, what: &str, done: &str, now: Timestamp) -> Result<Proof, Refusal> {
     let retention = case.retention;
     let name = retention.metadata.name.as_deref().unwrap_or_default();
     let judgement = judge(case, now);
@@ -120,19 +120,18 @@ pub fn confirmed(case: &Case<'_>, volume: &str, done: &str, now: Timestamp) -> R
     let noted = match free {
         Some(LetGo::Released) => matches!(phase(retention), RetentionPhase::ReleaseApproved | RetentionPhase::Purged),
         Some(LetGo::Over) => matches!(phase(retention), RetentionPhase::Expired | RetentionPhase::Purged),
-        None => return Err(held(retention, &judgement, volume, done, now)),
+        None => return Err(held(retention, &judgement, what, done, now)),
     };
     if noted {
         return Ok(Proof(Kind::Confirmed(name.to_owned())));
     }
-    let sentence = format!(
-        "PersistentVolume {volume} {done}: BackupRetention {name} has been let go of, and the controller has not noted it yet"
-    );
+    let sentence =
+        format!("{what} {done}: BackupRetention {name} has been let go of, and the controller has not noted it yet");
     Err(Refusal::new(Code::NotYetExecutable, sentence).next("See how it stands with:", ready::show_retention(name)))
 }
 
-/// Why a held volume stays as it is.
-fn held(retention: &BackupRetention, judgement: &Judgement, volume: &str, done: &str, now: Timestamp) -> Refusal {
+/// Why what is held stays as it is.
+fn held(retention: &BackupRetention, judgement: &Judgement, what: &str, done: &str, now: Timestamp) -> Refusal {
     let name = retention.metadata.name.as_deref().unwrap_or_default();
     let uid = retention.metadata.uid.as_deref().unwrap_or_default();
     let until = retain_until(retention);
@@ -144,10 +143,7 @@ fn held(retention: &BackupRetention, judgement: &Judgement, volume: &str, done: 
     } else {
         format!("under the legal hold of {}", holds.join(" and "))
     };
-    let refusal = Refusal::new(
-        Code::DataHeld,
-        format!("PersistentVolume {volume} {done}: BackupRetention {name} holds its data, {why}"),
-    );
+    let refusal = Refusal::new(Code::DataHeld, format!("{what} {done}: BackupRetention {name} holds its data, {why}"));
     if !holds.is_empty() {
         return refusal
             .next("Two people who may approve end the legal hold, each with:", ready::release_hold(name, uid));

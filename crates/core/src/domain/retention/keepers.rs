@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api::{KEPT_CLAIM, Keeper, METADATA_PREFIX, SeenKeeper};
 use crate::domain::inventory::Reclaim;
+use crate::domain::snapshot::CONTENT;
 use crate::domain::volume::Volume;
 
 /// The kind of keeper that there is.
@@ -16,16 +17,6 @@ const LISTED: usize = 100;
 
 /// Of one keeper what a status says; `volume` is what has its name now.
 pub fn seen(keeper: &Keeper, volume: Option<&PersistentVolume>) -> SeenKeeper {
-    if keeper.kind != VOLUME {
-        // Nothing looks at it, so that nothing says that it is gone: what holds it goes on.
-        return SeenKeeper {
-            name: keeper.name.clone(),
-            exists: true,
-            survives: true,
-            size_bytes: None,
-            manifest: None,
-        };
-    }
     let this = volume.filter(|volume| volume.metadata.uid.as_deref() == Some(keeper.uid.as_str()));
     SeenKeeper {
         name: keeper.name.clone(),
@@ -36,6 +27,32 @@ pub fn seen(keeper: &Keeper, volume: Option<&PersistentVolume>) -> SeenKeeper {
         }),
         size_bytes: this.and_then(capacity),
         manifest: this.map(manifest),
+    }
+}
+
+/// Of a keeper of another kind; `object` is what has its name now.
+pub fn seen_otherwise(keeper: &Keeper, object: Option<&Value>) -> SeenKeeper {
+    let text = |object: &Value, path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let this = object.filter(|object| text(object, "/metadata/uid").as_ref() == Some(&keeper.uid));
+    let lasts = |object: &&Value| {
+        let stays = keeper.kind != CONTENT || text(object, "/spec/deletionPolicy").as_deref() == Some("Retain");
+        stays && object.pointer("/metadata/deletionTimestamp").is_none()
+    };
+    SeenKeeper {
+        name: keeper.name.clone(),
+        exists: this.is_some(),
+        survives: this.as_ref().is_some_and(lasts),
+        size_bytes: this.and_then(|object| object.pointer("/status/restoreSize")?.as_i64()),
+        manifest: this.map(|object| {
+            json!({
+                "object": {
+                    "apiVersion": object["apiVersion"],
+                    "kind": keeper.kind,
+                    "metadata": {"namespace": keeper.namespace, "name": keeper.name, "labels": object["metadata"]["labels"]},
+                    "spec": object["spec"],
+                },
+            })
+        }),
     }
 }
 

@@ -75,12 +75,9 @@ pub fn said(
             }
             Ok(Proof(Kind::Own))
         }
-        Says::Approve
-        | Says::Reject
-        | Says::Hold
-        | Says::Cancel
-        | Says::CustomerAgreed
-        | Says::Supervised => Err(out_of_place(&what, KIND)),
+        Says::Approve | Says::Reject | Says::Hold | Says::Cancel | Says::CustomerAgreed | Says::Supervised => {
+            Err(out_of_place(&what, KIND))
+        }
     }
 }
 
