@@ -77,9 +77,13 @@ fn a_claim(stage: &Stage) -> Result<()> {
     becomes(stage.cluster, &uid, "Executed")?;
 
     tell("The claim is gone. Its volume is not: foureyes had put it on Retain, and holds it for 30 days.");
-    let volume = format!("kubectl get pv {volume}");
-    stage.types("bob", &volume, Ends::Well(&["Retain", "Released", "shop/reports"]))?;
-    stage.types("bob", "kubectl get backupretentions", Ends::Well(&["pvc-reports"]))?;
+    let look = format!("kubectl get pv {volume}");
+    stage.types("bob", &look, Ends::Well(&["Retain", "Released", "shop/reports"]))?;
+    stage.types("bob", "kubectl get backupretentions", Ends::Well(&["pvc-reports", "Holding"]))?;
+
+    tell("Somebody needed it after all. dave, who may restore, brings it back: the same volume, with its data.");
+    stage.types("dave", "kubectl foureyes undo pvc/reports -n shop", Ends::Well(&["is back", &volume]))?;
+    stage.types("alice", "kubectl -n shop get pvc reports", Ends::Well(&["Bound", &volume]))?;
     Ok(())
 }
 
@@ -123,7 +127,45 @@ fn a_namespace(stage: &Stage) -> Result<()> {
     }
     stage.types("alice", "kubectl get deletionrequests", Ends::Well(&["namespace/old-shop", "Executed"]))?;
     stage.types("alice", "kubectl -n shop get pvc", Ends::Well(&["data-db-0", "data-db-1"]))?;
+
+    tell("Somebody looks afterwards, too: bob says what he has checked, and that closes it.");
+    let (_, name) = request.rsplit_once('/').unwrap_or_default();
+    let supervise = |who: &str, ends: Ends| {
+        let line =
+            format!("kubectl foureyes supervise del/{name} --verified 'both volumes are there, and the shop answers'");
+        stage.types(who, &line, ends)
+    };
+    supervise("alice", Ends::Refused(&["alice"]))?;
+    supervise("bob", Ends::Well(&["supervised"]))?;
+    becomes(cluster, &uid, "Closed")?;
+    what_was_kept(stage, name, &volumes)
+}
+
+/// What outlived a deletion takes two people again, for as long as it is held and afterwards.
+fn what_was_kept(stage: &Stage, retention: &str, volumes: &[String]) -> Result<()> {
+    let cluster = stage.cluster;
+    tell("eve may delete volumes, and would have the storage back. But what was kept is held.");
+    let purge = format!("kubectl delete pv {} --wait=false", volumes.join(" "));
+    let refusal = stage.types("eve", &purge, Ends::Refused(&[DENIED, "DataHeld", retention]))?;
+    let release = pasteable(&refusal)?;
+    stage.types("eve", release, Ends::Refused(&[DENIED, "RightMissing"]))?;
+
+    tell("A month is long for an old shop: alice and bob let go of it, each with the line that she was shown.");
+    stage.types("alice", release, Ends::Well(&["created"]))?;
+    stage.types("eve", &purge, Ends::Refused(&[DENIED, "DataHeld"]))?;
+    stage.types("bob", release, Ends::Well(&["created"]))?;
+    of_retention(cluster, retention, "ReleaseApproved")?;
+    stage.types("eve", &purge, Ends::Well(&["deleted"]))?;
+    of_retention(cluster, retention, "Purged")?;
+    stage.types("bob", "kubectl get backupretentions", Ends::Well(&["Purged", "pvc-reports", "Holding"]))?;
     Ok(())
+}
+
+fn of_retention(cluster: &Cluster, name: &str, phase: &str) -> Result<()> {
+    let args = ["get", "backupretention", name, "-o=jsonpath={.status.phase}"];
+    wait_for(&format!("what was kept to be {phase}"), RELEASE, || {
+        Ok((cluster.kubectl("admin", &args)?.success("kubectl get backupretention")? == phase).then_some(()))
+    })
 }
 
 /// What is new needs a second person; what ran before, and how much of it, does not.
