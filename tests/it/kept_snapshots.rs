@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::kinds::with_snapshots;
 use crate::support::objects::{place_approved, place_asked, production_with, within};
-use crate::support::{denied, field, me, production, wait_gone};
+use crate::support::{acting, denied, field, me, production, wait_gone};
 
 const API: &str = "snapshot.storage.k8s.io/v1";
 
@@ -70,6 +70,22 @@ fn what_is_behind_the_snapshots_of_a_namespace_outlives_it() {
     assert_eq!(held("{.spec.keepers[?(@.kind=='VolumeSnapshotContent')].uid}"), uid);
     assert_eq!(held("{.spec.keepers[?(@.kind=='VolumeSnapshotContent')].handle}"), handle);
     assert_ne!(held("{.spec.keepers[?(@.kind=='PersistentVolume')].uid}"), "");
+
+    // what is held goes by nobody's word alone, by machines neither, nor under another name
+    within(Duration::from_secs(60), "it to be held", || held("{.status.phase}") == "Holding");
+    let velero = acting("system:serviceaccount:velero:velero", &["system:serviceaccounts", "system:masters"]);
+    let flip = r#"{"spec":{"deletionPolicy":"Delete"}}"#;
+    let alias = json!({
+        "apiVersion": API, "kind": "VolumeSnapshotContent", "metadata": {"name": format!("{content}-alias")},
+        "spec": {"deletionPolicy": "Delete", "driver": "csi.example.org", "source": {"snapshotHandle": content},
+                 "volumeSnapshotRef": {"apiVersion": API, "kind": "VolumeSnapshot", "namespace": later, "name": "alias"}},
+    });
+    for who in [me("admin"), velero] {
+        denied("DataHeld", &who.kubectl(&["delete", "volumesnapshotcontent", &content, "--wait=false"]));
+        denied("DataHeld", &who.kubectl(&["patch", "volumesnapshotcontent", &content, "--type=merge", "-p", flip]));
+        denied("DataHeld", &who.create(&alias, &[]));
+    }
+    assert_eq!(held("{.status.keepers[*].survives}"), "true true");
 }
 
 #[test]

@@ -119,7 +119,7 @@ async fn deleted(
                 return Ok(terminating());
             }
             let what = text(row, namespace.unwrap_or_default(), input::name(old)?);
-            if let Some(proof) = let_go(scene, input::uid(old)?, &what, "was not deleted").await? {
+            if let Some(proof) = let_go(scene, &scene.index.holds(input::uid(old)?), &what, "was not deleted").await? {
                 return Ok(proof);
             }
             if let Some(proof) = by_machine(scene.index.policies(), scene.author()) {
@@ -248,7 +248,7 @@ async fn written(
             return deletes_another(scene, (kind, field), &text, namespace, &new, effective).await;
         }
         Some(Creation::Prunes) if created => not_created(&text),
-        None if created => return Ok(harmless()),
+        None | Some(Creation::Aliases) if created => return Ok(harmless()),
         _ => match change(scene, row, (&old, &new), &text)? {
             Some(refusal) => refusal,
             None => return Ok(harmless()),
@@ -311,14 +311,21 @@ async fn held(
         (Operation::Create, Some(Creation::Deletes(kind, field))) => {
             let named = named(scene, (kind, field), namespace, new).await?;
             let Some(uid) = named.and_then(|found| found.metadata.uid) else { return Ok(None) };
-            let_go(scene, &uid, text, "was not created").await
+            let_go(scene, &scene.index.holds(&uid), text, "was not created").await
+        }
+        (Operation::Create, Some(Creation::Aliases)) => {
+            let Deletion::Keeper(kind) = row.deletion else { return Ok(None) };
+            let holders = handle_of(kind, new).map(|handle| scene.index.holds_handle(kind.as_str(), &handle));
+            let holders = holders.unwrap_or_default();
+            let_go(scene, &holders, text, "was not created").await
         }
         (Operation::Update, _) if row.deletion != Deletion::Collects => {
             let uid = input::uid(input::old(scene.request)?)?;
-            if scene.index.holds(uid).is_empty() || change(scene, row, (old, new), text)?.is_none() {
+            let holders = scene.index.holds(uid);
+            if holders.is_empty() || change(scene, row, (old, new), text)?.is_none() {
                 return Ok(None);
             }
-            let_go(scene, uid, text, "was not changed").await
+            let_go(scene, &holders, text, "was not changed").await
         }
         _ => Ok(None),
     }

@@ -174,11 +174,16 @@ fn confirm(scene: &Scene<'_>, said: &Said, volume: &VolumeFacts, deed: Option<De
     confirmed(&case, &format!("{VOLUME} {}", volume.volume.name), sentence(deed), scene.now)
 }
 
-/// Whether everything that holds an object of another kind has been let go of; nothing if nothing holds it.
-pub async fn let_go(scene: &Scene<'_>, uid: &str, what: &str, done: &str) -> Result<Option<Proof>, Refusal> {
+/// Whether all these retentions, which hold an object of another kind, have been let go of; nothing if there are none.
+pub async fn let_go(
+    scene: &Scene<'_>,
+    holders: &[Candidate],
+    what: &str,
+    done: &str,
+) -> Result<Option<Proof>, Refusal> {
     let mut proof = None;
-    for candidate in scene.index.holds(uid) {
-        let Some(said) = read(scene, &candidate).await? else { continue };
+    for candidate in holders {
+        let Some(said) = read(scene, candidate).await? else { continue };
         let effective = effective(scene, &said.retention)?;
         let case = said.case(&scene.index.policies().floor().identities, &effective);
         proof = Some(confirmed(&case, what, done, scene.now)?);

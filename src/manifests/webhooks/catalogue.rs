@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use foureyes_core::domain::catalogue::{Deletion, Field, PRESETS, ROWS, Row, Worse, families};
+use foureyes_core::domain::catalogue::{Creation, Deletion, Field, PRESETS, ROWS, Row, Worse, families};
 
 use super::{Entry, Place};
 use crate::manifests::cel;
@@ -125,8 +125,14 @@ fn of_family(family: &'static Family) -> [Option<Entry>; 3] {
         ROWS.iter().filter(|row| family.created.contains(&row.resource) && family.groups.contains(&row.group));
     // Where every kind of a family is judged by its fields alone, only those are asked about.
     let by_fields = !family.keeps;
+    let aliases = created.clone().any(|row| row.creation == Some(Creation::Aliases));
     let fields: Vec<String> = created.flat_map(|row| row.fields).map(there).collect();
-    let destroys = if by_fields { vec![("destroys", cel::any(&fields))] } else { Vec::new() };
+    let destroys = match (by_fields, aliases) {
+        (true, _) => vec![("destroys", cel::any(&fields))],
+        // What is made for a new snapshot has no handle yet.
+        (false, true) => vec![("names-a-handle", "object.spec.?source.?snapshotHandle.hasValue()".to_owned())],
+        (false, false) => Vec::new(),
+    };
     [
         entry(&family.deletions, &family.deleted, &["DELETE"], owned),
         entry(&family.changes, &family.changed, &["UPDATE"], touches),

@@ -57,6 +57,8 @@ pub enum Creation {
     Prunes,
     /// What its fields say, as if it had had none before.
     Worsens,
+    /// Data that a retention holds under another object: it names the same handle (bypass 21).
+    Aliases,
 }
 
 const DELETION_POLICY: &str = "the stored snapshot would be deleted with it";
@@ -127,7 +129,7 @@ const K8UP: &str = "k8up";
 /// The table.
 pub const ROWS: &[Row] = &[
     keeper(SNAPSHOTS, TargetKind::VolumeSnapshot, &[]),
-    keeper(SNAPSHOTS, TargetKind::VolumeSnapshotContent, OF_CONTENT),
+    Row { creation: Some(Creation::Aliases), ..keeper(SNAPSHOTS, TargetKind::VolumeSnapshotContent, OF_CONTENT) },
     other(SNAPSHOTS, ("snapshot.storage.k8s.io", "VolumeSnapshotClass", "volumesnapshotclasses"), OF_CLASS, None),
     keeper(GROUP_SNAPSHOTS, TargetKind::VolumeGroupSnapshot, &[]),
     keeper(GROUP_SNAPSHOTS, TargetKind::VolumeGroupSnapshotContent, OF_CONTENT),
