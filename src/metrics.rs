@@ -170,7 +170,7 @@ impl Metrics {
         );
         r.register(
             "enforcement_verified",
-            "1 while this entry of the webhook configurations is as it was shipped, and a canary is kept by it",
+            "1 while this entry of the webhook configurations, or this admission policy, is as it was shipped, and a canary is kept",
             Clone::clone(&enforcement),
         );
         r.register(

@@ -1,6 +1,7 @@
 //! The only users of `kube::Client`.
 
 pub mod access;
+pub mod admission_policies;
 pub mod apply;
 pub mod backups;
 pub mod client;

@@ -1,6 +1,6 @@
-//! Proof that deletions and rollouts are judged (ring 3): compares the webhook configurations with what was shipped, and
-//! asks for the deletion of a canary as a dry run, which has to be refused. What is found stands in the status of the
-//! policy `default` and in a metric, within 10 s.
+//! Proof that deletions and rollouts are judged (ring 3): compares the webhook configurations and the admission policies
+//! with what was shipped, and asks for the deletion of a canary as a dry run, which has to be refused. What is found stands
+//! in the status of the policy `default` and in a metric, within 10 s.
 
 use std::time::Duration;
 
@@ -11,25 +11,46 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{CALL, Context, Shared};
+use crate::cluster::admission_policies::AdmissionPolicies;
+use crate::cluster::live::ReadError;
 use crate::cluster::workloads::Object;
 use crate::manifests::names::{self, GUARD, STAMP};
-use crate::manifests::webhooks::effective::{Shipped, shipped};
+use crate::manifests::policies::effective as policies;
+use crate::manifests::webhooks::effective::{self as webhooks, ANSWERED, Server};
 
 /// Between two looks; with what a look takes itself, a gap is told within 10 s.
 const PAUSE: Duration = Duration::from_secs(4);
-/// The entry through which the canary's deletion is judged.
-const CANARY: &str = "claims.guard.foureyes.dev";
+
+/// All that was shipped.
+struct Shipped {
+    entries: Vec<webhooks::Shipped>,
+    policies: Vec<policies::Shipped>,
+}
+
+/// What is otherwise than it was shipped.
+type Gap = (ConditionReason, String);
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enforcement {
-    /// For each entry.
+    /// For each entry, and each policy.
     pub entries: Vec<EnforcementStatus>,
     /// Of the first that is not verified, or that all are.
     pub reason: Option<ConditionReason>,
 }
 
 impl Enforcement {
+    fn add(&mut self, kind: &str, gap: Option<Gap>) {
+        if let Some((why, _)) = &gap
+            && self.is_verified()
+        {
+            self.reason = Some(*why);
+        }
+        let verified = gap.is_none();
+        let message = gap.map(|(_, message)| message).unwrap_or_default();
+        self.entries.push(EnforcementStatus { kind: kind.to_owned(), verified, message });
+    }
+
     /// All of it is.
     pub fn is_verified(&self) -> bool {
         self.reason == Some(ConditionReason::Verified)
@@ -45,7 +66,7 @@ impl Enforcement {
             .take(5)
             .collect();
         if gaps.is_empty() {
-            "every entry is as it was shipped, and a canary is kept".to_owned()
+            "every entry and policy is as it was shipped, and a canary is kept".to_owned()
         } else {
             gaps.join("; ")
         }
@@ -54,8 +75,8 @@ impl Enforcement {
 
 /// Looks until shutdown.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let shipped = match shipped() {
-        Ok(shipped) => shipped,
+    let shipped = match webhooks::shipped() {
+        Ok(entries) => Shipped { entries, policies: policies::shipped() },
         Err(error) => {
             tracing::error!(%error, "enforcement can't be verified");
             return;
@@ -82,33 +103,42 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
     }
 }
 
-async fn look(context: &Shared, shipped: &[Shipped]) -> Enforcement {
-    let (guard, stamp, canary) = tokio::join!(
+async fn look(context: &Shared, shipped: &Shipped) -> Enforcement {
+    let (guard, stamp, canary, policies) = tokio::join!(
         configuration(context, "ValidatingWebhookConfiguration", GUARD),
         configuration(context, "MutatingWebhookConfiguration", STAMP),
         canary(context),
+        context.live.admission_policies(),
     );
-    let mut reason = ConditionReason::Verified;
-    let mut entries = Vec::new();
-    for entry in shipped {
+    let answering = guard.as_ref().ok().and_then(Option::as_ref).and_then(Server::answering);
+    let mut found = Enforcement { entries: Vec::new(), reason: Some(ConditionReason::Verified) };
+    for entry in &shipped.entries {
         let configuration = if entry.of_guard { &guard } else { &stamp };
         let gap = match configuration {
             Err(error) => Some((ConditionReason::Unknown, error.clone())),
-            Ok(there) => entry.differs(there.as_ref()).map(|what| {
-                let missing = what.ends_with("not there");
-                (if missing { ConditionReason::WebhookMissing } else { ConditionReason::WebhookChanged }, what)
-            }),
+            Ok(there) => entry
+                .differs(there.as_ref(), answering.as_ref())
+                .map(|what| otherwise(what, ConditionReason::WebhookMissing, ConditionReason::WebhookChanged)),
         };
-        let gap = gap.or_else(|| canary.clone().err().filter(|_| entry.name == CANARY));
-        if let Some((why, _)) = &gap
-            && reason == ConditionReason::Verified
-        {
-            reason = *why;
-        }
-        let message = gap.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
-        entries.push(EnforcementStatus { kind: entry.name.clone(), verified: gap.is_none(), message });
+        found.add(&entry.name, gap.or_else(|| canary.clone().err().filter(|_| entry.name == ANSWERED)));
     }
-    Enforcement { entries, reason: Some(reason) }
+    for policy in &shipped.policies {
+        found.add(&policy.name, of_policy(policy, &policies));
+    }
+    found
+}
+
+fn of_policy(policy: &policies::Shipped, there: &Result<AdmissionPolicies, ReadError>) -> Option<Gap> {
+    match there {
+        Err(error) => Some((ConditionReason::Unknown, error.to_string())),
+        Ok(there) => policy
+            .differs(&there.policies, &there.bindings)
+            .map(|what| otherwise(what, ConditionReason::PolicyMissing, ConditionReason::PolicyChanged)),
+    }
+}
+
+fn otherwise(what: String, missing: ConditionReason, changed: ConditionReason) -> Gap {
+    (if what.ends_with("not there") { missing } else { changed }, what)
 }
 
 async fn configuration(context: &Shared, kind: &str, name: &str) -> Result<Option<Value>, String> {
@@ -127,7 +157,7 @@ async fn configuration(context: &Shared, kind: &str, name: &str) -> Result<Optio
 }
 
 /// Asks for what must be refused.
-async fn canary(context: &Shared) -> Result<(), (ConditionReason, String)> {
+async fn canary(context: &Shared) -> Result<(), Gap> {
     let answer = context.live.would_delete_claim(&context.namespace, names::CANARY, CALL).await;
     let Err(error) = answer else {
         let why = "the deletion of a canary would be allowed: nothing is refused (is the policy Warn or Off?)";

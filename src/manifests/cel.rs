@@ -1,5 +1,7 @@
 //! Fragments of CEL that hold for absent maps and lists: an expression that fails is a refusal under `failurePolicy: Fail`.
 
+use serde_json::Value;
+
 /// Joins conditions of which one suffices, a line each.
 pub fn any(conditions: &[String]) -> String {
     conditions.join("\n|| ")
@@ -9,6 +11,19 @@ pub fn any(conditions: &[String]) -> String {
 pub fn strings<S: AsRef<str>>(items: &[S]) -> String {
     let quoted: Vec<_> = items.iter().map(|item| format!("'{}'", item.as_ref())).collect();
     format!("[{}]", quoted.join(", "))
+}
+
+/// A value as it is written in CEL, in which a map holds values of one type unless they are said to be of any.
+pub fn literal(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let entries: Vec<_> = map.iter().map(|(key, value)| format!("'{key}': dyn({})", literal(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        // JSON escapes nothing in a way that CEL would not read.
+        other => other.to_string(),
+    }
 }
 
 /// The list at `field` of `variable`, empty when absent.

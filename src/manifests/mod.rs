@@ -39,6 +39,7 @@ pub fn all() -> Result<Vec<File>, Error> {
     files.extend(webhooks::files()?);
     files.push(canary::file()?);
     files.push(policies::file()?);
+    files.push(policies::fixed::file()?);
     files.push(permissions::file());
     files.push(reasons::file());
     files.sort_by(|a, b| a.path.cmp(&b.path));

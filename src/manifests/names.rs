@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use foureyes_core::api::{CONFIGURATIONS, GUARD, STAMP};
 use foureyes_core::domain::inventory::Claim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -14,15 +15,6 @@ pub const NAMESPACE: &str = DEFAULT_NAMESPACE;
 pub const SERVICE: &str = "foureyes-webhook";
 /// Port of [`SERVICE`].
 pub const SERVICE_PORT: i32 = 443;
-/// The mutating webhook configuration.
-pub const STAMP: &str = "foureyes-stamp";
-/// The validating webhook configuration.
-pub const GUARD: &str = "foureyes-guard";
-
-/// Both, by kind and name.
-pub const CONFIGURATIONS: [(&str, &str); 2] =
-    [("MutatingWebhookConfiguration", STAMP), ("ValidatingWebhookConfiguration", GUARD)];
-
 /// Private sealing keys; made and read by name.
 pub const SEALING_KEY_SECRET: &str = "foureyes-sealing-key";
 /// The authority that the controller keeps for the webhook's certificate.

@@ -9,6 +9,7 @@ mod by_itself;
 mod dead_webhook;
 mod enforcement;
 mod first_start;
+mod fixed;
 mod forged_reviews;
 mod gap;
 mod interleavings;

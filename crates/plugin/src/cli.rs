@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{approve, delete, describe, export, inventory, report, request, say, status, undo, withdraw};
+use crate::commands::{
+    approve, delete, describe, export, inventory, release, report, request, say, status, undo, withdraw,
+};
 use crate::output::Format;
 
 const ABOUT: &str = "Ask for changes, look at what is asked for, and sign it off";
@@ -137,6 +139,8 @@ pub enum Command {
     Inventory(inventory::Inventory),
     /// Bring back what a deletion took, from the volumes that outlived it
     Undo(undo::Undo),
+    /// Leave: ask for the webhook configurations of foureyes to be let go, and see what is next
+    Release(release::Release),
     /// What enforcing would cost: rollouts that ran and would have been refused
     Report(report::Report),
 }
@@ -182,6 +186,7 @@ mod tests {
     #[case(&["export"])]
     #[case(&["inventory"])]
     #[case(&["undo"])]
+    #[case(&["release"])]
     #[case(&["report"])]
     fn every_help_teaches_by_an_example(#[case] path: &[&str]) {
         let help = help(path);
@@ -225,6 +230,9 @@ mod tests {
     #[case("inventory del/ns-old-shop-1", true)]
     #[case("inventory deploy/web", false)]
     #[case("undo reports", false)]
+    #[case("release --timeout 2m", true)]
+    #[case("release --check", true)]
+    #[case("release --check --yes", false)]
     #[case("approve del/ns-1 --yes -o json", true)]
     #[case("hold web-1", false)]
     #[case("hold web-1 --comment why?", true)]

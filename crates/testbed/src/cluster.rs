@@ -59,16 +59,24 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// A cluster with people and foureyes, whose API server reads these admission policies from a file.
+    pub fn start_fixed(name: &str, manifests: &str) -> Result<Self> {
+        let cluster = Self::make(&of_test(name)?, false, Some(manifests), &|step| eprintln!("{step}"))?;
+        install::install(&cluster, install::QUIET_PERIOD, &|_| ())?;
+        Ok(cluster)
+    }
+
     /// The same without foureyes.
     pub fn bare(name: &str) -> Result<Self> {
-        let parent = binaries::root().join("target/testbed");
-        sweep(&parent, name)?;
-        let dir = parent.join(format!("{name}-{}", process::id()));
-        Self::create(&dir, false, &|step| eprintln!("{step}"))
+        Self::create(&of_test(name)?, false, &|step| eprintln!("{step}"))
     }
 
     /// Makes a new cluster in `dir`. A detached one outlives this process.
     pub fn create(dir: &Path, detached: bool, say: &dyn Fn(&str)) -> Result<Self> {
+        Self::make(dir, detached, None, say)
+    }
+
+    fn make(dir: &Path, detached: bool, manifests: Option<&str>, say: &dyn Fn(&str)) -> Result<Self> {
         let programs = Programs::ensure(say)?;
         let binaries = Binaries::find()?;
         if dir.exists() {
@@ -77,6 +85,11 @@ impl Cluster {
         fs::create_dir_all(dir).at("making", dir)?;
         let layout = Layout { dir: dir.to_owned() };
         let ports = Ports::choose()?;
+        if let Some(text) = manifests {
+            let fixed = layout.static_manifests();
+            fs::create_dir_all(&fixed).at("making", &fixed)?;
+            fs::write(fixed.join("policies.yaml"), text).at("writing", &fixed)?;
+        }
         controlplane::write_files(&layout, &ports, &people::USERS)?;
         link(&layout.dir.join("bin"), &programs, &binaries)?;
         let path = dir.join(PORTS);
@@ -316,6 +329,13 @@ fn link(bin: &Path, programs: &Programs, binaries: &Binaries) -> Result<()> {
         symlink(&path, &link).at("linking", &link)?;
     }
     Ok(())
+}
+
+/// The folder of a test's cluster.
+fn of_test(name: &str) -> Result<PathBuf> {
+    let parent = binaries::root().join("target/testbed");
+    sweep(&parent, name)?;
+    Ok(parent.join(format!("{name}-{}", process::id())))
 }
 
 /// Removes what earlier runs of the same name left behind: their logs.

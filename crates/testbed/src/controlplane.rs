@@ -67,6 +67,11 @@ impl Layout {
         self.pki().join("webhook-clients.crt")
     }
 
+    /// Admission policies that the API server reads from files (KEP-5793), where the cluster has such.
+    pub fn static_manifests(&self) -> PathBuf {
+        self.dir.join("static")
+    }
+
     /// A person's kubeconfig.
     pub fn person(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.kubeconfig"))
@@ -136,10 +141,18 @@ fn write_webhook_client(layout: &Layout, ports: &Ports) -> Result<()> {
             "kubeConfigFile": kubeconfig,
         }})
     };
+    let mut plugins = vec![plugin("MutatingAdmissionWebhook"), plugin("ValidatingAdmissionWebhook")];
+    if layout.static_manifests().is_dir() {
+        plugins.push(json!({ "name": "ValidatingAdmissionPolicy", "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyConfiguration",
+            "staticManifestsDir": layout.static_manifests(),
+        }}));
+    }
     let config = json!({
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AdmissionConfiguration",
-        "plugins": [plugin("MutatingAdmissionWebhook"), plugin("ValidatingAdmissionWebhook")],
+        "plugins": plugins,
     });
     let path = layout.pki().join("admission.yaml");
     fs::write(&path, format!("{config:#}\n")).at("writing", &path)
@@ -151,6 +164,27 @@ pub fn first(layout: &Layout, ports: &Ports, programs: &Programs) -> [Process; 2
     let file = |name: &str| pki.join(name).display().to_string();
     let etcd_url = format!("http://127.0.0.1:{}", ports.etcd);
     let peer_url = format!("http://127.0.0.1:{}", ports.etcd_peer);
+    let mut api_server = vec![
+        ("etcd-servers", etcd_url.clone()),
+        ("bind-address", "127.0.0.1".into()),
+        ("advertise-address", "127.0.0.1".into()),
+        ("secure-port", ports.api.to_string()),
+        ("tls-cert-file", file("apiserver.crt")),
+        ("tls-private-key-file", file("apiserver.key")),
+        ("client-ca-file", file("ca.crt")),
+        ("authorization-mode", "Node,RBAC".into()),
+        ("service-account-issuer", "https://kubernetes.default.svc".into()),
+        ("service-account-key-file", file("service-accounts.pub")),
+        ("service-account-signing-key-file", file("service-accounts.key")),
+        ("service-cluster-ip-range", "10.96.0.0/16".into()),
+        ("admission-control-config-file", file("admission.yaml")),
+        // A loopback address can't be an endpoint of the Service `kubernetes`, and nobody here asks for it.
+        ("endpoint-reconciler-type", "none".into()),
+        ("allow-privileged", "true".into()),
+    ];
+    if layout.static_manifests().is_dir() {
+        api_server.push(("feature-gates", "ManifestBasedAdmissionControlConfig=true".into()));
+    }
     [
         process(
             programs,
@@ -158,7 +192,7 @@ pub fn first(layout: &Layout, ports: &Ports, programs: &Programs) -> [Process; 2
             &[
                 ("data-dir", layout.dir.join("etcd").display().to_string()),
                 ("listen-client-urls", etcd_url.clone()),
-                ("advertise-client-urls", etcd_url.clone()),
+                ("advertise-client-urls", etcd_url),
                 ("listen-peer-urls", peer_url.clone()),
                 ("initial-advertise-peer-urls", peer_url.clone()),
                 ("initial-cluster", format!("default={peer_url}")),
@@ -166,28 +200,7 @@ pub fn first(layout: &Layout, ports: &Ports, programs: &Programs) -> [Process; 2
                 ("log-level", "warn".into()),
             ],
         ),
-        process(
-            programs,
-            "kube-apiserver",
-            &[
-                ("etcd-servers", etcd_url),
-                ("bind-address", "127.0.0.1".into()),
-                ("advertise-address", "127.0.0.1".into()),
-                ("secure-port", ports.api.to_string()),
-                ("tls-cert-file", file("apiserver.crt")),
-                ("tls-private-key-file", file("apiserver.key")),
-                ("client-ca-file", file("ca.crt")),
-                ("authorization-mode", "Node,RBAC".into()),
-                ("service-account-issuer", "https://kubernetes.default.svc".into()),
-                ("service-account-key-file", file("service-accounts.pub")),
-                ("service-account-signing-key-file", file("service-accounts.key")),
-                ("service-cluster-ip-range", "10.96.0.0/16".into()),
-                ("admission-control-config-file", file("admission.yaml")),
-                // A loopback address can't be an endpoint of the Service `kubernetes`, and nobody here asks for it.
-                ("endpoint-reconciler-type", "none".into()),
-                ("allow-privileged", "true".into()),
-            ],
-        ),
+        process(programs, "kube-apiserver", &api_server),
     ]
 }
 

@@ -293,6 +293,13 @@ pub const ROLES: &[Role] = &[
                 verbs: &["get", "patch"],
                 why: "fills in the caBundle, and notes that an approved change lets one go",
             },
+            Rule {
+                group: "admissionregistration.k8s.io",
+                resources: &["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+                names: &[],
+                verbs: &["list"],
+                why: "to prove that the admission policies of foureyes are there and unchanged",
+            },
         ],
     },
     Role {

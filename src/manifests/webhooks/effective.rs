@@ -5,7 +5,10 @@ use serde_json::Value;
 
 use super::{Error, guard, stamp};
 
-/// What decides whether, when and how strictly the API server asks. Where it asks (`clientConfig`) is proven by an answer.
+/// The entry through which the deletion of the canary is judged: where it asks, foureyes answers.
+pub const ANSWERED: &str = "claims.guard.foureyes.dev";
+
+/// What decides whether, when and how strictly the API server asks.
 const FIELDS: [&str; 10] = [
     "rules",
     "failurePolicy",
@@ -46,15 +49,54 @@ pub fn shipped() -> Result<Vec<Shipped>, Error> {
     Ok(all)
 }
 
+/// The server of an entry, and the path there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    address: String,
+    path: String,
+}
+
+impl Server {
+    fn of(entry: &Value) -> Self {
+        let config = &entry["clientConfig"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if let Some(url) = config["url"].as_str() {
+            let after = url.find("://").map_or(0, |at| at + 3);
+            let at = url[after..].find('/').map_or(url.len(), |at| after + at);
+            return Self { address: url[..at].to_owned(), path: url[at..].to_owned() };
+        }
+        let service = &config["service"];
+        let port = service["port"].as_i64().unwrap_or(443);
+        Self { address: format!("{}/{}:{port}", service["namespace"], service["name"]), path: text(&service["path"]) }
+    }
+
+    /// The one that answers about the canary.
+    pub fn answering(guard: &Value) -> Option<Self> {
+        entry(guard, ANSWERED).map(Self::of)
+    }
+}
+
+fn entry<'a>(configuration: &'a Value, name: &str) -> Option<&'a Value> {
+    configuration["webhooks"].as_array()?.iter().find(|entry| entry["name"] == *name)
+}
+
 impl Shipped {
-    /// What is otherwise in this configuration; nothing, if it is there as it was shipped.
-    pub fn differs(&self, configuration: Option<&Value>) -> Option<String> {
+    /// What is otherwise in this configuration; nothing, if it is there as it was shipped, and asks the server that was
+    /// seen to answer. Authorities are not compared: they rotate, and without the right one nothing passes.
+    pub fn differs(&self, configuration: Option<&Value>, answering: Option<&Server>) -> Option<String> {
         let Some(configuration) = configuration else {
             return Some("its webhook configuration is not there".to_owned());
         };
-        let entries = configuration["webhooks"].as_array();
-        let is = entries.and_then(|entries| entries.iter().find(|entry| entry["name"] == *self.name));
-        let Some(is) = is else { return Some("its entry is not there".to_owned()) };
+        let Some(is) = entry(configuration, &self.name) else { return Some("its entry is not there".to_owned()) };
+        self.changed(is).or_else(|| {
+            let server = Server::of(is);
+            let elsewhere = answering.is_some_and(|answering| answering.address != server.address);
+            let otherwise = Server::of(&self.entry).path != server.path;
+            (elsewhere || otherwise).then(|| "its clientConfig was changed".to_owned())
+        })
+    }
+
+    fn changed(&self, is: &Value) -> Option<String> {
         let field = FIELDS.iter().find(|field| said(&self.entry[**field]) != said(&is[**field]))?;
         let brief = |value: &Value| match value {
             Value::String(text) => text.clone(),
@@ -90,19 +132,41 @@ mod tests {
         let claims = shipped().unwrap().into_iter().find(|entry| entry.name == "claims.guard.foureyes.dev").unwrap();
         let mut there = claims.entry.clone();
         there["objectSelector"] = json!({});
-        there["clientConfig"] = json!({"url": "https://127.0.0.1/guard", "caBundle": "Zm91ci1leWVz"});
+        there["clientConfig"] = json!({"url": "https://127.0.0.1:8443/guard", "caBundle": "Zm91ci1leWVz"});
         (claims, there)
     }
 
     fn after(change: impl FnOnce(&mut Value)) -> Option<String> {
         let (claims, mut there) = claims();
         change(&mut there);
-        claims.differs(Some(&json!({"webhooks": [{"name": "other"}, there]})))
+        let answering = Server { address: "https://127.0.0.1:8443".to_owned(), path: "/guard".to_owned() };
+        claims.differs(Some(&json!({"webhooks": [{"name": "other"}, there]})), Some(&answering))
     }
 
     #[test]
-    fn what_the_api_server_fills_in_and_where_it_asks_is_no_difference() {
+    fn what_the_api_server_fills_in_is_no_difference() {
         assert_eq!(after(|_| ()), None);
+        assert_eq!(after(|entry| entry["clientConfig"]["caBundle"] = json!("cm90YXRlZA==")), None);
+    }
+
+    #[rstest]
+    #[case(json!({"url": "https://elsewhere.example.com/guard"}))]
+    #[case(json!({"url": "https://127.0.0.1:8443/stamp"}))]
+    #[case(json!({"service": {"namespace": "other", "name": "foureyes-webhook", "path": "/guard"}}))]
+    fn it_asks_where_the_canary_was_answered(#[case] config: Value) {
+        assert_eq!(after(|entry| entry["clientConfig"] = config).as_deref(), Some("its clientConfig was changed"));
+    }
+
+    /// As the manifests name it, each entry is asked at the Service.
+    #[test]
+    fn both_configurations_ask_one_server() {
+        let guard = serde_json::to_value(guard()).unwrap();
+        let stamp = serde_json::to_value(stamp()).unwrap();
+        let answering = Server::answering(&guard);
+        for entry in shipped().unwrap() {
+            let configuration = if entry.of_guard { &guard } else { &stamp };
+            assert_eq!(entry.differs(Some(configuration), answering.as_ref()), None, "{}", entry.name);
+        }
     }
 
     #[rstest]
@@ -120,8 +184,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_said() {
         let (claims, _) = claims();
-        assert_eq!(claims.differs(None).as_deref(), Some("its webhook configuration is not there"));
+        assert_eq!(claims.differs(None, None).as_deref(), Some("its webhook configuration is not there"));
         let other = json!({"webhooks": [{"name": "other"}]});
-        assert_eq!(claims.differs(Some(&other)).as_deref(), Some("its entry is not there"));
+        assert_eq!(claims.differs(Some(&other), None).as_deref(), Some("its entry is not there"));
     }
 }

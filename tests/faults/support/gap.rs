@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Who, until};
 
+const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
+const BINDING: &str = "ValidatingAdmissionPolicyBinding";
 const GUARD: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/foureyes-guard";
 /// Keeps anybody from taking the configurations away alone. Nothing in the API guards it (fact 21).
 const BELT: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/foureyes-webhooks";
@@ -27,12 +29,59 @@ impl<'a> Saved<'a> {
         saved
     }
 
-    /// The guard's configuration and what keeps it.
-    pub async fn guard_and_belt(cluster: &'a Cluster, admin: &Who) -> Self {
-        let mut saved = Self { cluster, objects: Vec::new() };
-        saved.take(admin, GUARD).await;
+    /// Both configurations and every binding.
+    pub async fn everything(cluster: &'a Cluster, admin: &Who) -> Self {
+        let mut saved = Self::webhooks(cluster, admin).await;
+        for binding in admin.lists(&format!("{REGISTRATION}/validatingadmissionpolicybindings")).await {
+            let name = binding["metadata"]["name"].as_str().unwrap().to_owned();
+            saved.take(admin, &format!("{REGISTRATION}/validatingadmissionpolicybindings/{name}")).await;
+        }
+        saved
+    }
+
+    /// Both configurations and what keeps them.
+    pub async fn webhooks_and_belt(cluster: &'a Cluster, admin: &Who) -> Self {
+        let mut saved = Self::webhooks(cluster, admin).await;
         saved.take(admin, BELT).await;
         saved
+    }
+
+    /// Puts it back as it was, while more is done.
+    pub fn put_back(&self) {
+        for object in &self.objects {
+            if let Err(error) = self.put(object) {
+                eprintln!("a webhook configuration was not put back: {error}");
+            }
+        }
+    }
+
+    /// Admission policies of these names with their bindings.
+    pub async fn policies(cluster: &'a Cluster, admin: &Who, names: &[&str]) -> Self {
+        let mut saved = Self { cluster, objects: Vec::new() };
+        for (name, plural) in names.iter().flat_map(|name| [(name, "policies"), (name, "policybindings")]) {
+            saved.take(admin, &format!("{REGISTRATION}/validatingadmission{plural}/{name}")).await;
+        }
+        saved
+    }
+
+    /// Whole, and not applied: a note of what was applied, caBundle and all, would have the next installation remove that.
+    fn put(&self, object: &Value) -> foureyes_testbed::Result<String> {
+        let kubectl = |verb: &str| {
+            let args = [verb, "-f", "-"];
+            self.cluster.kubectl_with("admin", &args, Some(&object.to_string()))
+        };
+        let replaced = kubectl("replace")?;
+        if replaced.text().contains("NotFound") {
+            return kubectl("create")?.success("kubectl create");
+        }
+        replaced.success("kubectl replace")
+    }
+
+    /// What keeps the others.
+    pub fn put_back_belt(&self) {
+        for object in self.objects.iter().filter(|object| object["kind"] == BINDING) {
+            self.put(object).unwrap();
+        }
     }
 
     async fn take(&mut self, admin: &Who, path: &str) {
@@ -51,11 +100,7 @@ impl<'a> Saved<'a> {
 
 impl Drop for Saved<'_> {
     fn drop(&mut self) {
-        for object in &self.objects {
-            if let Err(error) = self.cluster.apply(&object.to_string()) {
-                eprintln!("a webhook configuration was not put back: {error}");
-            }
-        }
+        self.put_back();
     }
 }
 

@@ -92,6 +92,8 @@ vocabulary!(
         WebhookMissing,
         WebhookChanged,
         WebhookUnreachable,
+        PolicyMissing,
+        PolicyChanged,
         NotEnforcing,
         Unknown,
     }

@@ -57,6 +57,13 @@ pub const METADATA_PREFIX: &str = "foureyes.dev/";
 pub const APPROVED_BY: &str = "foureyes.dev/approved-by";
 /// Annotation in which stamp keeps the sealed record behind [`APPROVED_BY`].
 pub const APPROVED_BY_RECORD: &str = "foureyes.dev/approved-by-record";
+/// The mutating webhook configuration.
+pub const STAMP: &str = "foureyes-stamp";
+/// The validating webhook configuration.
+pub const GUARD: &str = "foureyes-guard";
+/// Both, by kind and name.
+pub const CONFIGURATIONS: [(&str, &str); 2] =
+    [("MutatingWebhookConfiguration", STAMP), ("ValidatingWebhookConfiguration", GUARD)];
 /// On a webhook configuration of ours while an approved change lets it go; its value is the configuration's UID, so that
 /// it says nothing of another one with that name.
 pub const RELEASED: &str = "foureyes.dev/released";

@@ -392,11 +392,11 @@ pub struct Exempt {
     pub claim_selector: Option<LabelSelector>,
 }
 
-/// Whether one entry of the webhook configurations is as it was shipped.
+/// Whether one entry of the webhook configurations, or one admission policy of foureyes, is as it was shipped.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EnforcementStatus {
-    /// The entry, such as `claims.guard.foureyes.dev`.
+    /// The entry, such as `claims.guard.foureyes.dev`, or the policy, such as `foureyes-data`.
     pub kind: String,
     pub verified: bool,
     /// What is otherwise.
@@ -410,7 +410,8 @@ pub struct EnforcementStatus {
 pub struct SafetyPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Of `default`: whether each entry of the webhook configurations is as it was shipped.
+    /// Of `default`: whether each entry of the webhook configurations, and each admission policy with its binding, is as it
+    /// was shipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enforcement: Vec<EnforcementStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

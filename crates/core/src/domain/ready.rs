@@ -189,8 +189,13 @@ pub fn change(namespace: &str, title: &str, description: Option<&str>, target: &
 
 /// Opens the change that lets webhook configurations of ours go; kind and name of each.
 pub fn release(namespace: &str, configurations: &[(&str, &str)]) -> String {
+    create(&release_change(namespace, configurations))
+}
+
+/// The change itself.
+pub fn release_change(namespace: &str, configurations: &[(&str, &str)]) -> serde_json::Value {
     let target = |(kind, name): &(&str, &str)| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "name": name, "action": "Remove"});
-    let object = json!({
+    json!({
         "apiVersion": API_VERSION,
         "kind": "ChangeRequest",
         "metadata": {"generateName": "release-", "namespace": namespace},
@@ -199,8 +204,7 @@ pub fn release(namespace: &str, configurations: &[(&str, &str)]) -> String {
             "title": "let the webhook configurations of foureyes go",
             "targets": configurations.iter().map(target).collect::<Vec<_>>(),
         },
-    });
-    create(&object)
+    })
 }
 
 /// Shows a change.

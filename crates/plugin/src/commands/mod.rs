@@ -5,6 +5,7 @@ pub mod delete;
 pub mod describe;
 pub mod export;
 pub mod inventory;
+pub mod release;
 pub mod report;
 pub mod request;
 pub mod say;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> Result<u8> {
         Command::Export(args) => export::run(&cluster, format, &args).await,
         Command::Inventory(args) => inventory::run(&cluster, format, &args).await,
         Command::Undo(args) => undo::run(&cluster, format, &args).await,
+        Command::Release(args) => release::run(&cluster, format, &args).await,
         Command::Report(args) => report::run(&cluster, format, &args).await,
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod deleting;
+mod leaving;
 mod looking;
 mod reference;
 mod requesting;

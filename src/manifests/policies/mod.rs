@@ -2,6 +2,10 @@
 //! webhook gone. Objects are named by `oldObject.metadata.name`, never by `resourceNames`, which a deletion of a
 //! collection evades (fact 20).
 
+mod data;
+pub mod effective;
+pub mod fixed;
+
 use foureyes_core::api::{BREAK_GLASS_GROUP, ENVIRONMENT_LABEL, GROUP, NON_PRODUCTION, RELEASED};
 use foureyes_core::domain::ready;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -9,7 +13,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::names::{Component, KEYS_CONFIG, NAMESPACE, SEALING_KEY_SECRET, STATE_CONFIG};
 use super::{Error, File, cel, names, webhooks, yaml};
@@ -23,8 +27,8 @@ struct Anchor {
 /// A policy and what it says.
 struct Policy {
     name: &'static str,
-    group: &'static str,
-    resources: Vec<&'static str>,
+    /// Groups, each with its resources.
+    kinds: Vec<(&'static str, Vec<&'static str>)>,
     operations: &'static [&'static str],
     place: Place,
     condition: Option<(&'static str, String)>,
@@ -45,8 +49,7 @@ fn status() -> Policy {
     let controller = Component::Controller.username();
     Policy {
         name: "foureyes-status",
-        group: GROUP,
-        resources: vec!["*/status"],
+        kinds: vec![(GROUP, vec!["*/status"])],
         operations: &["CREATE", "UPDATE"],
         place: Place::Everywhere,
         condition: None,
@@ -65,8 +68,7 @@ fn records() -> Policy {
     let controller = Component::Controller.username();
     Policy {
         name: "foureyes-records",
-        group: GROUP,
-        resources: vec!["rolloutrecords"],
+        kinds: vec![(GROUP, vec!["rolloutrecords"])],
         operations: &["CREATE", "UPDATE", "DELETE"],
         place: Place::Everywhere,
         condition: None,
@@ -100,8 +102,7 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
         fields.iter().chain(&["immutable"]).map(|field| format!("object.?{field} == oldObject.?{field}")).collect();
     Policy {
         name,
-        group: "",
-        resources: vec![resource],
+        kinds: vec![("", vec![resource])],
         operations: &["CREATE", "UPDATE", "DELETE"],
         place: Place::OwnNamespace,
         condition: Some((
@@ -139,8 +140,7 @@ fn anchors(name: &'static str, resource: &'static str, fields: &[&str], anchors:
 fn definitions() -> Policy {
     Policy {
         name: "foureyes-definitions",
-        group: "apiextensions.k8s.io",
-        resources: webhooks::DEFINITIONS.to_vec(),
+        kinds: vec![("apiextensions.k8s.io", webhooks::DEFINITIONS.to_vec())],
         operations: &["UPDATE", "DELETE"],
         place: Place::Everywhere,
         condition: Some(("of-foureyes", format!("oldObject.spec.group == '{GROUP}'"))),
@@ -167,8 +167,7 @@ fn ephemeral() -> Policy {
     let controllers = super::webhooks::controller("ephemeral-volume-controller");
     Policy {
         name: "foureyes-ephemeral-claims",
-        group: "",
-        resources: vec!["persistentvolumeclaims", "persistentvolumeclaims/status"],
+        kinds: vec![("", vec!["persistentvolumeclaims", "persistentvolumeclaims/status"])],
         operations: &["CREATE", "UPDATE"],
         place: Place::Everywhere,
         condition: Some((
@@ -194,8 +193,10 @@ fn configurations() -> Policy {
     let marker = |object: &str| format!("{object}.metadata.?annotations[?'{RELEASED}']");
     Policy {
         name: "foureyes-webhooks",
-        group: "admissionregistration.k8s.io",
-        resources: vec!["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+        kinds: vec![(
+            "admissionregistration.k8s.io",
+            vec!["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+        )],
         operations: &["CREATE", "UPDATE", "DELETE"],
         place: Place::Everywhere,
         condition: Some((
@@ -235,23 +236,9 @@ fn configurations() -> Policy {
     }
 }
 
-/// While nobody asks us, nobody judges, so that nobody deletes data (invariant 5, bypasses 1 and 2). It is nothing but
-/// what a dead webhook is, and ends when the configuration is back.
-fn data() -> Policy {
-    Policy {
-        name: "foureyes-data",
-        group: "",
-        resources: vec!["namespaces", "persistentvolumeclaims"],
-        operations: &["DELETE"],
-        place: Place::ProductionUnguarded,
-        condition: None,
-        validations: vec![("params != null".to_owned(), format!("{} is not there", names::GUARD))],
-    }
-}
-
 fn all() -> [Policy; 8] {
     [
-        data(),
+        data::policy(),
         status(),
         records(),
         ephemeral(),
@@ -309,6 +296,14 @@ impl Place {
 impl Policy {
     fn object(&self) -> ValidatingAdmissionPolicy {
         let owned = |items: &[&str]| Some(items.iter().map(|&item| item.to_owned()).collect());
+        let rule = |(group, resources): &(&str, Vec<&str>)| NamedRuleWithOperations {
+            api_groups: owned(&[group]),
+            api_versions: owned(&["*"]),
+            operations: owned(self.operations),
+            resources: owned(resources),
+            scope: Some("*".to_owned()),
+            ..NamedRuleWithOperations::default()
+        };
         ValidatingAdmissionPolicy {
             metadata: names::cluster(self.name),
             spec: Some(ValidatingAdmissionPolicySpec {
@@ -319,14 +314,7 @@ impl Policy {
                 match_constraints: Some(MatchResources {
                     match_policy: Some("Equivalent".to_owned()),
                     namespace_selector: self.place.selector(),
-                    resource_rules: Some(vec![NamedRuleWithOperations {
-                        api_groups: owned(&[self.group]),
-                        api_versions: owned(&["*"]),
-                        operations: owned(self.operations),
-                        resources: owned(&self.resources),
-                        scope: Some("*".to_owned()),
-                        ..NamedRuleWithOperations::default()
-                    }]),
+                    resource_rules: Some(self.kinds.iter().map(rule).collect()),
                     ..MatchResources::default()
                 }),
                 param_kind: self.place.parameter().map(|_| ParamKind {
@@ -367,8 +355,11 @@ impl Policy {
     }
 }
 
+fn with_bindings<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> Vec<Value> {
+    policies.into_iter().flat_map(|policy| [json!(policy.object()), json!(policy.binding())]).collect()
+}
+
 /// The policies with their bindings.
 pub fn file() -> Result<File, Error> {
-    let objects: Vec<_> = all().iter().flat_map(|policy| [json!(policy.object()), json!(policy.binding())]).collect();
-    yaml("config/webhook/policies.yaml", objects)
+    yaml("config/webhook/policies.yaml", with_bindings(&all()))
 }
