@@ -139,9 +139,9 @@ fn the_check_names_what_nobody_holds_any_more() {
     listed(&server, RETENTIONS, "BackupRetention", &[retention("reports-1", "Holding"), retention("old-1", "Purged")]);
     let resource = json!({"name": "backupretentions", "singularName": "", "namespaced": false, "kind": "BackupRetention",
         "verbs": ["list"]});
-    let served = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "foureyes.dev/v1alpha1",
+    let kinds = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "foureyes.dev/v1alpha1",
         "resources": [resource]});
-    server.on("GET /apis/foureyes.dev/v1alpha1", 200, served);
+    server.on("GET /apis/foureyes.dev/v1alpha1", 200, kinds);
     let ended = server.run(&["release", "--check"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("reports-1: PersistentVolume pvc-1") && !ended.out.contains("old-1"), "{ended:?}");
