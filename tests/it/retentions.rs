@@ -172,6 +172,8 @@ fn a_legal_hold_stops_a_release_until_two_people_end_it() {
     held.cannot_be(&me("bob"), "LegalHold", "AlreadySaid");
     // it is not withdrawn by whoever said it
     denied("DataHeld", &me("bob").kubectl(&["delete", "signoff", &statement]));
+    // statements have whole seconds, and what ends a hold comes after it
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     went(&paste("bob", last_line(&refusal)));
     held.cannot_be(&me("bob"), "ReleaseHold", "AlreadySaid");
     denied("DataHeld", &held.delete(&victor));

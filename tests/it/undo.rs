@@ -72,10 +72,10 @@ fn a_deleted_claim_comes_back_with_its_data() {
 
     // Who has no rights on volumes is told which role has them.
     for args in [&["pvc/reports", "-n", &namespace][..], &[&format!("del/{}", asked.name)]] {
-        let refused = undo(&me("eve"), args);
+        let refused = undo(&me("carol"), args);
         assert_eq!(refused.code, 2, "{}", refused.text());
-        let line = "kubectl create clusterrolebinding foureyes-restorer-eve --clusterrole=foureyes-restorer --user=eve";
-        assert!(refused.stderr.contains("eve") && refused.stderr.contains(line), "{}", refused.text());
+        let line = "kubectl create clusterrolebinding foureyes-restorer-carol --clusterrole=foureyes-restorer --user=carol";
+        assert!(refused.stderr.contains("carol") && refused.stderr.contains(line), "{}", refused.text());
     }
     let rita = restorer();
     let shown = went(&undo(&rita, &["pvc/reports", "-n", &namespace, "--dry-run"]));

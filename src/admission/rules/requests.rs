@@ -1,5 +1,7 @@
 //! DeletionRequests: who may ask, and that what was asked stays as it was.
 
+use std::collections::BTreeMap;
+
 use foureyes_core::api::{DeletionRequest, Target, TargetKind};
 use foureyes_core::domain::agreement::long_enough;
 use foureyes_core::domain::judgement::Right;
@@ -56,9 +58,9 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
 
 /// Where the policy says so, whoever asked for a deletion that nobody supervised in time asks for no other one.
 async fn nothing_owed(scene: &Scene<'_>, target: &Target, ring: &KeyRing) -> Result<(), Refusal> {
-    let place = scene.place(target.rights_namespace()).await?;
+    let labels = labels_around(scene, target).await?;
     // What can't be read may say so.
-    if scene.index.policies().effective(&place.labels).is_ok_and(|effective| !effective.refuse_unsupervised) {
+    if scene.index.policies().effective(&labels).is_ok_and(|effective| !effective.refuse_unsupervised) {
         return Ok(());
     }
     let author = scene.author();
@@ -74,11 +76,19 @@ async fn long_enough_there(scene: &Scene<'_>, request: &DeletionRequest) -> Resu
     if request.spec.retention.as_ref().is_none_or(|wish| wish.days.is_none()) {
         return Ok(());
     }
-    let place = scene.place(request.spec.target.rights_namespace()).await?;
-    let effective = scene.index.policies().effective(&place.labels).map_err(|policy| {
+    let labels = labels_around(scene, &request.spec.target).await?;
+    let effective = scene.index.policies().effective(&labels).map_err(|policy| {
         Refusal::new(Code::PolicyUndecodable, format!("the SafetyPolicy {} can't be read", policy.name))
     })?;
     long_enough(request, &effective)
+}
+
+/// By which policies are selected for a target; what lies in no namespace has none.
+async fn labels_around(scene: &Scene<'_>, target: &Target) -> Result<BTreeMap<String, String>, Refusal> {
+    match target.rights_namespace() {
+        "" => Ok(BTreeMap::new()),
+        namespace => Ok(scene.place(namespace).await?.labels.clone()),
+    }
 }
 
 /// Nothing of ours is born with owners, which would have it collected, or with finalizers, which nobody could take off.

@@ -27,7 +27,7 @@ fn a_typo_is_answered_with_the_field_and_what_it_takes() {
     let takes_kind = "supported values: \"PersistentVolumeClaim\", \"Namespace\"";
     let takes_says = "supported values: \"Approve\", \"Reject\", \"Hold\", \"Cancel\"";
     for (object, path, value, field, words) in [
-        (&wish, "/spec/target/kind", Some(json!("PersistentVolume")), "spec.target.kind", takes_kind),
+        (&wish, "/spec/target/kind", Some(json!("StorageClass")), "spec.target.kind", takes_kind),
         (&wish, "/spec/target/kind", Some(json!("pvc")), "spec.target.kind", takes_kind),
         (&wish, "/spec/target/kind", None, "spec.target.kind", "Required value"),
         (&wish, "/spec/target/uid", None, "spec.target.uid", "Required value"),
