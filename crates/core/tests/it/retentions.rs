@@ -263,7 +263,8 @@ fn what_people_hold_by_hand(
         open: 0,
         is_controller,
     };
-    let code = |speaker: &Speaker<'_>| created(speaker, &retention, &volumes, &rights).err().map(|refusal| refusal.code);
+    let code =
+        |speaker: &Speaker<'_>| created(speaker, &retention, &volumes, &rights).err().map(|refusal| refusal.code);
     assert_eq!(code(&speaker(false)), expected);
     assert_eq!(code(&speaker(true)), None);
 }

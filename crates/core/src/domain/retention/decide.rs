@@ -170,8 +170,7 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     let waits = status.waiting_for.clone().unwrap_or_default();
-    let purgeable =
-        phase == RetentionPhase::Expired && ends_by_itself(retention) && status.legal_holds.is_empty();
+    let purgeable = phase == RetentionPhase::Expired && ends_by_itself(retention) && status.legal_holds.is_empty();
     let (held, reason, message) = match phase {
         RetentionPhase::Purged => (false, ConditionReason::Ended, "all of it is gone".to_owned()),
         RetentionPhase::ReleaseApproved => (false, ConditionReason::Released, format!("waits for {waits}")),

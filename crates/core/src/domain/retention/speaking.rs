@@ -218,7 +218,8 @@ fn keeps(
 ) -> Result<(), Refusal> {
     let is_it = |volume: &&Volume| keeper.kind == keepers::VOLUME && *volume.uid == *keeper.uid;
     let Some(volume) = volume.map(|facts| &facts.volume).filter(is_it) else {
-        let why = format!("there is no {} {} of that UID, and nothing else is held by hand", keepers::VOLUME, keeper.name);
+        let why =
+            format!("there is no {} {} of that UID, and nothing else is held by hand", keepers::VOLUME, keeper.name);
         return Err(refuse(Code::SubjectUnknown, why).next(
             "See what is there with:",
             "kubectl get pv -o custom-columns=NAME:.metadata.name,UID:.metadata.uid",
