@@ -5,12 +5,13 @@ use foureyes_core::domain::inventory::Claim;
 use foureyes_core::index::{Change, RetentionEntry, Snapshot};
 use serde_json::{Value, json};
 
-use super::story::keys;
+use super::story::{keys, with_policy};
 use super::support::{Answer, Api, CLAIM, SHOP, allowed, build, judge, refused, request, synced};
 
 const VOLUME: &str = "00000000-0000-0000-0000-0000000000f1";
+const CONTENT: &str = "00000000-0000-0000-0000-0000000000f2";
 
-/// A retention of a volume, since this day for 30 days, after which it was agreed to let go.
+/// A retention of a volume and a snapshot's content, since this day for 30 days, after which it was agreed to let go.
 fn retention(since: &str, phase: &str) -> Value {
     let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "reports", "uid": CLAIM});
     json!({
@@ -18,11 +19,16 @@ fn retention(since: &str, phase: &str) -> Value {
         "metadata": {"name": "one", "uid": "00000000-0000-0000-0000-0000000000f3", "creationTimestamp": since},
         "spec": {
             "source": {"request": "one", "uid": SHOP, "target": target, "deletedAt": since},
-            "keepers": [{"kind": "PersistentVolume", "name": "pv-1", "uid": VOLUME, "handle": "csi/1"}],
+            "keepers": [{"kind": "PersistentVolume", "name": "pv-1", "uid": VOLUME, "handle": "csi/1"},
+                        {"kind": "VolumeSnapshotContent", "name": "content-1", "uid": CONTENT}],
             "retainDays": 30, "mode": "Governance", "afterwards": "Purge",
         },
         "status": {"phase": phase},
     })
+}
+
+fn holding() -> Value {
+    retention("2026-01-01T00:00:00Z", "Holding")
 }
 
 fn over() -> Value {
@@ -89,5 +95,27 @@ async fn what_was_let_go_of_and_brought_back_goes_with_its_claim_alone() {
         for review in [deleted(KIND, "eve", &was), flipped(&was)] {
             assert_eq!(judge(&router, &review).await, refused(code), "{review}");
         }
+    }
+}
+
+/// What is held does not go because policies no longer refuse other deletions.
+#[tokio::test]
+async fn what_is_held_is_held_whatever_policies_say() {
+    const KIND: (&str, &str, &str) = ("snapshot.storage.k8s.io", "volumesnapshotcontents", "VolumeSnapshotContent");
+    let content = json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
+        "metadata": {"name": "content-1", "uid": CONTENT}, "spec": {"deletionPolicy": "Retain", "driver": "csi"},
+    });
+    let mut worse = deleted(KIND, "eve", &content);
+    worse["request"]["operation"] = json!("UPDATE");
+    worse["request"]["object"] = content.clone();
+    worse["request"]["object"]["spec"]["deletionPolicy"] = json!("Delete");
+    for mode in ["Deny", "Warn", "Off"] {
+        let policy = json!({"enforcement": {"deletions": mode}});
+        let router = build(with_policy(index(&holding()), &policy), &api(&holding()));
+        for who in ["eve", "system:serviceaccount:velero:velero"] {
+            assert_eq!(judge(&router, &deleted(KIND, who, &content)).await, refused("DataHeld"), "{mode} {who}");
+        }
+        assert_eq!(judge(&router, &worse).await, refused("DataHeld"), "{mode}");
     }
 }
