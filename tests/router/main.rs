@@ -6,6 +6,7 @@
 mod broken;
 mod changes;
 mod decisions;
+mod retentions;
 mod rollouts;
 mod stamp;
 mod story;

@@ -87,6 +87,10 @@ pub async fn judged(scene: &Scene<'_>, row: &'static Row) -> Verdict {
         Some(namespace) => Some(scene.place(namespace).await?),
         None => None,
     };
+    // Whatever policies say of the rest.
+    if let Some(proof) = held(scene, row, namespace).await? {
+        return Ok(proof.into());
+    }
     let labels = place.as_ref().map(|place| &place.labels);
     let effective = match govern(scene.index.policies(), scene.index.is_started(), labels)? {
         Governance::Free(proof) => return Ok(proof.into()),
@@ -117,10 +121,6 @@ async fn deleted(
         Deletion::Keeper(kind) => {
             if input::going_since(&old.metadata)?.is_some() {
                 return Ok(terminating());
-            }
-            let what = text(row, namespace.unwrap_or_default(), input::name(old)?);
-            if let Some(proof) = let_go(scene, &scene.index.holds(input::uid(old)?), &what, "was not deleted").await? {
-                return Ok(proof);
             }
             if let Some(proof) = by_machine(scene.index.policies(), scene.author()) {
                 return Ok(proof);
@@ -236,9 +236,6 @@ async fn written(
     let name = input::new(scene.request)?.metadata.name.as_deref().unwrap_or_default();
     let text = text(row, namespace.unwrap_or_default(), name);
     let takes_claims = row.deletion == Deletion::Collects;
-    if let Some(proof) = held(scene, row, (&old, &new), &text, namespace).await? {
-        return Ok(proof);
-    }
     // Claims would go for everybody; what else the table names, machines do as part of their work.
     if !takes_claims && let Some(proof) = by_machine(policies, scene.author()) {
         return Ok(proof);
@@ -299,33 +296,46 @@ fn change(
     Ok((!spared).then(|| not_worsened(text, field, created)))
 }
 
-/// What a retention holds is not made worse by anybody, and not deleted by what names it, before it was let go of.
-async fn held(
-    scene: &Scene<'_>,
-    row: &'static Row,
-    (old, new): (&Value, &Value),
-    text: &str,
-    namespace: Option<&str>,
-) -> Result<Option<Proof>, Refusal> {
+/// What a retention holds is not deleted or made worse by anybody, nor deleted by what names it, before it was let go of.
+async fn held(scene: &Scene<'_>, row: &'static Row, namespace: Option<&str>) -> Result<Option<Proof>, Refusal> {
+    let place = namespace.unwrap_or_default();
     match (scene.request.operation, row.creation) {
         (Operation::Create, Some(Creation::Deletes(kind, field))) => {
-            let named = named(scene, (kind, field), namespace, new).await?;
+            let [_, new] = input::both(scene.body)?;
+            let named = named(scene, (kind, field), namespace, &new).await?;
             let Some(uid) = named.and_then(|found| found.metadata.uid) else { return Ok(None) };
-            let_go(scene, &scene.index.holds(&uid), text, "was not created").await
+            let name = input::new(scene.request)?.metadata.name.as_deref().unwrap_or_default();
+            let_go(scene, &scene.index.holds(&uid), &text(row, place, name), "was not created").await
         }
         (Operation::Create, Some(Creation::Aliases)) => {
             let Deletion::Keeper(kind) = row.deletion else { return Ok(None) };
-            let holders = handle_of(kind, new).map(|handle| scene.index.holds_handle(kind.as_str(), &handle));
-            let holders = holders.unwrap_or_default();
-            let_go(scene, &holders, text, "was not created").await
+            let [_, new] = input::both(scene.body)?;
+            let name = input::new(scene.request)?.metadata.name.as_deref().unwrap_or_default();
+            let holders = handle_of(kind, &new).map(|handle| scene.index.holds_handle(kind.as_str(), &handle));
+            let_go(scene, &holders.unwrap_or_default(), &text(row, place, name), "was not created").await
         }
         (Operation::Update, _) if row.deletion != Deletion::Collects => {
-            let uid = input::uid(input::old(scene.request)?)?;
+            let old = input::old(scene.request)?;
+            let (uid, text) = (input::uid(old)?, text(row, place, input::name(old)?));
+            let [was, is] = input::both(scene.body)?;
             let holders = scene.index.holds(uid);
-            if holders.is_empty() || change(scene, row, (old, new), text)?.is_none() {
+            if holders.is_empty() || change(scene, row, (&was, &is), &text)?.is_none() {
                 return Ok(None);
             }
-            let_go(scene, &holders, text, "was not changed").await
+            let_go(scene, &holders, &text, "was not changed").await
+        }
+        (Operation::Delete, _) if matches!(row.deletion, Deletion::Keeper(_)) => {
+            let old = input::old(scene.request)?;
+            let holders = scene.index.holds(input::uid(old)?);
+            if holders.is_empty() || input::going_since(&old.metadata)?.is_some() {
+                return Ok(None);
+            }
+            if let Some(namespace) = namespace
+                && scene.gone_with_namespace(namespace).await?.is_some()
+            {
+                return Ok(None);
+            }
+            let_go(scene, &holders, &text(row, place, input::name(old)?), "was not deleted").await
         }
         _ => Ok(None),
     }

@@ -67,7 +67,9 @@ pub async fn created(scene: &Scene<'_>) -> Verdict {
 }
 
 async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict {
-    if let Some(proof) = released(scene, volume, Some(deed)).await? {
+    let proof = released(scene, volume, Some(deed)).await?;
+    // What was let go of is what was left of a claim. Once a claim has it again, it goes with that.
+    if let Some(proof) = proof.filter(|_| !is_claimed(scene, volume)) {
         return Ok(proof.into());
     }
     if is_blank(volume) {
@@ -86,6 +88,12 @@ async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict 
             enforced(verdict, effective.deletions)
         }
     }
+}
+
+/// Whether the claim that a volume names is there, or was a moment ago.
+fn is_claimed(scene: &Scene<'_>, volume: &VolumeFacts) -> bool {
+    let known = |claim: &ClaimRef| scene.index.claim(&claim.namespace, &claim.name).map(|known| known.uid.clone());
+    volume.bound || volume.claim.as_ref().is_some_and(|claim| claim.uid.is_some() && known(claim) == claim.uid)
 }
 
 /// A volume that is bound goes with its claim; for another one that nothing holds there may be a request of its own.

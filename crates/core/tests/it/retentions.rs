@@ -4,6 +4,7 @@ use foureyes_core::api::{
     Afterwards, Author, BackupRetention, BackupRetentionSpec, Keeper, RetentionMode, RetentionPhase, RetentionSource,
     Says, SeenKeeper, SignOff, Subject,
 };
+use foureyes_core::domain::inventory::Reclaim;
 use foureyes_core::domain::judgement::{Right, Rights};
 use foureyes_core::domain::policy::PolicySet;
 use foureyes_core::domain::proof::Proof;
@@ -11,7 +12,9 @@ use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::retention::decide::{Plan, decide};
 use foureyes_core::domain::retention::guard::{Deed, Touched, aliases, confirmed, deed};
 use foureyes_core::domain::retention::judge::{Case, Judgement, judge, subject};
+use foureyes_core::domain::retention::speaking::created;
 use foureyes_core::domain::retention::{let_go, retain_until, retention_digest};
+use foureyes_core::domain::speaking::Speaker;
 use foureyes_core::domain::volume::VolumeFacts;
 use foureyes_core::reason::Code;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -209,6 +212,61 @@ fn after_its_time_two_people_are_needed_unless_they_agreed_otherwise(#[case] aft
     held = held.says("alice", Says::Release, END + 8).says("bob", Says::Release, END + 9);
     assert_eq!(held.phase(END + 10, [THERE, THERE]), RetentionPhase::ReleaseApproved);
     assert!(held.guard(END + 10).is_ok());
+}
+
+/// Whoever holds what they want gone, and waits, has not asked anybody.
+#[test]
+fn what_one_person_holds_never_ends_without_another() {
+    let mut held = Held::with(RetentionMode::Governance, Afterwards::Purge);
+    held.retention.spec.source = None;
+    let plan = held.looks(END + DAY, [THERE, THERE]);
+    assert_eq!(plan.status.phase, Some(RetentionPhase::Expired));
+    assert_eq!(plan.status.waiting_for.as_deref(), Some("release by 2 people"));
+    assert!(!held.is_free(END + DAY));
+    assert_eq!(held.guard(END + DAY).unwrap_err().code, Code::DataHeld);
+    let held = held.says("alice", Says::Release, END + DAY).says("bob", Says::Release, END + DAY);
+    assert!(held.is_free(END + DAY + 1));
+}
+
+/// By hand volumes are held, under names that the controller never needs, until two people let go of them.
+#[rstest]
+#[case("mine", "PersistentVolume", Afterwards::Keep, None)]
+#[case("pv-pvc-1aca5fb7-6adb-4d0b-9db2-511f2ff82c41-x7kzq", "PersistentVolume", Afterwards::Keep, None)]
+#[case("mine", "PersistentVolume", Afterwards::Purge, Some(Code::RequestInvalid))]
+#[case("one-1aca5fb7-6adb-4d0b-9db2-511f2ff82c41", "PersistentVolume", Afterwards::Keep, Some(Code::RequestInvalid))]
+#[case("pvc-data-0123456789ab", "PersistentVolume", Afterwards::Keep, Some(Code::RequestInvalid))]
+#[case("mine", "VolumeSnapshotContent", Afterwards::Keep, Some(Code::SubjectUnknown))]
+fn what_people_hold_by_hand(
+    #[case] name: &str,
+    #[case] kind: &str,
+    #[case] afterwards: Afterwards,
+    #[case] expected: Option<Code>,
+) {
+    let mut retention = Held::with(RetentionMode::Governance, afterwards).retention;
+    retention.metadata.name = Some(name.to_owned());
+    retention.spec.source = None;
+    retention.spec.keepers.truncate(1);
+    retention.spec.keepers[0].kind = kind.to_owned();
+    let mut volume = VolumeFacts::default();
+    volume.volume.uid = uid(1).into();
+    volume.volume.name = "pv-1".into();
+    volume.volume.handle = Some("csi/1".into());
+    volume.volume.reclaim = Reclaim::Retain;
+    let volumes = [(Box::from("pv-1"), volume)].into();
+    let rights = [(Box::default(), true)].into();
+    let alice = named("alice");
+    let speaker = |is_controller| Speaker {
+        author: &alice,
+        dry_run: false,
+        may_request: false,
+        may_approve: false,
+        open: 0,
+        is_controller,
+    };
+    let code =
+        |speaker: &Speaker<'_>| created(speaker, &retention, &volumes, &rights).err().map(|refusal| refusal.code);
+    assert_eq!(code(&speaker(false)), expected);
+    assert_eq!(code(&speaker(true)), None);
 }
 
 #[test]

@@ -4,10 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::judge::{Case, Judgement, TWO, judge};
-use super::{LetGo, keepers, let_go, retain_until, retention_digest, time};
+use super::{LetGo, ends_by_itself, keepers, let_go, retain_until, retention_digest, time};
 use crate::api::{
-    Afterwards, BackupRetention, BackupRetentionStatus, ConditionReason, ConditionType, RetentionMode, RetentionPhase,
-    SeenKeeper,
+    BackupRetention, BackupRetentionStatus, ConditionReason, ConditionType, RetentionMode, RetentionPhase, SeenKeeper,
 };
 use crate::digest::DigestError;
 use crate::domain::ready;
@@ -87,9 +86,7 @@ pub fn decide(case: &Case<'_>, seen: Vec<SeenKeeper>, now: Timestamp) -> Result<
 fn was_free(retention: &BackupRetention, before: &BackupRetentionStatus) -> bool {
     match before.phase {
         Some(RetentionPhase::ReleaseApproved | RetentionPhase::Purged) => true,
-        Some(RetentionPhase::Expired) => {
-            retention.spec.afterwards == Afterwards::Purge && before.legal_holds.is_empty()
-        }
+        Some(RetentionPhase::Expired) => ends_by_itself(retention) && before.legal_holds.is_empty(),
         _ => false,
     }
 }
@@ -158,9 +155,7 @@ fn waits_for(
         RetentionPhase::Violated => format!("somebody to look: {perished} is gone, or would go"),
         RetentionPhase::ReleaseApproved => "deletion by anybody who may".to_owned(),
         _ if !holds.is_empty() => held(),
-        RetentionPhase::Expired if retention.spec.afterwards == Afterwards::Purge => {
-            "deletion by anybody who may".to_owned()
-        }
+        RetentionPhase::Expired if ends_by_itself(retention) => "deletion by anybody who may".to_owned(),
         RetentionPhase::Expired => release,
         RetentionPhase::Holding if retention.spec.mode == RetentionMode::Compliance => time(until).0.to_string(),
         RetentionPhase::Holding => format!("{}, or {release}", time(until).0),
@@ -175,9 +170,7 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     let waits = status.waiting_for.clone().unwrap_or_default();
-    let purgeable = phase == RetentionPhase::Expired
-        && retention.spec.afterwards == Afterwards::Purge
-        && status.legal_holds.is_empty();
+    let purgeable = phase == RetentionPhase::Expired && ends_by_itself(retention) && status.legal_holds.is_empty();
     let (held, reason, message) = match phase {
         RetentionPhase::Purged => (false, ConditionReason::Ended, "all of it is gone".to_owned()),
         RetentionPhase::ReleaseApproved => (false, ConditionReason::Released, format!("waits for {waits}")),

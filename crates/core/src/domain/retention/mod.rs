@@ -65,7 +65,13 @@ pub fn let_go(retention: &BackupRetention, judgement: &Judgement, now: Timestamp
     if judgement.suffices() && early {
         return Some(LetGo::Released);
     }
-    (over && retention.spec.afterwards == Afterwards::Purge).then_some(LetGo::Over)
+    (over && ends_by_itself(retention)).then_some(LetGo::Over)
+}
+
+/// Whether it was agreed that its time suffices: two people did so with the deletion that it stands for. What one person
+/// holds never ends without another.
+pub fn ends_by_itself(retention: &BackupRetention) -> bool {
+    retention.spec.afterwards == Afterwards::Purge && retention.spec.source.is_some()
 }
 
 /// In seconds, as times in a status are.

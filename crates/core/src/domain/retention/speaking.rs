@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use super::judge::{Case, Judgement, KIND, judge, subject};
 use super::{keepers, phase, place, retain_until, retention_digest};
-use crate::api::{Author, BackupRetention, Keeper, RetentionMode, RetentionPhase, Says, SignOff};
+use crate::api::{Afterwards, Author, BackupRetention, Keeper, RetentionMode, RetentionPhase, Says, SignOff};
 use crate::domain::identity::same_person;
 use crate::domain::inventory::Reclaim;
 use crate::domain::proof::{Kind, Proof};
 use crate::domain::ready;
 use crate::domain::refusal::Refusal;
 use crate::domain::speaking::{Speaker, authored, is_same_account, out_of_place, person, right_missing, usable};
-use crate::domain::volume::VolumeFacts;
+use crate::domain::volume::{Volume, VolumeFacts};
 use crate::reason::Code;
 
 /// A sign-off is created about a retention, which was read live as all that was said about it. `case` has the rights of
@@ -168,6 +168,16 @@ pub fn created(
         return Err(refuse(Code::IdentityForged, why)
             .next("See what each field takes with:", "kubectl explain backupretention.spec"));
     }
+    if retention.spec.afterwards == Afterwards::Purge {
+        let why = "spec.afterwards is agreed by two people, with the deletion that a retention stands for".to_owned();
+        return Err(refuse(Code::RequestInvalid, why)
+            .next("Write Keep. See what each field takes with:", "kubectl explain backupretention.spec"));
+    }
+    if is_reserved(name) {
+        let why = "names that end so are those of retentions that foureyes makes".to_owned();
+        return Err(refuse(Code::RequestInvalid, why)
+            .next("Choose another name. See those that are there with:", "kubectl get backupretentions"));
+    }
     for place in places(retention, volumes) {
         if rights.get(&*place).copied() != Some(true) {
             let scope = if place.is_empty() { "the cluster" } else { &place };
@@ -182,6 +192,13 @@ pub fn created(
         keeps(keeper, volumes.get(keeper.name.as_str()), &refuse)?;
     }
     Ok(Proof(Kind::Own))
+}
+
+/// The end of every name that the controller falls back to, a UID or a hash: whoever took all of them would leave what is
+/// kept without anything that holds it.
+fn is_reserved(name: &str) -> bool {
+    let hex = |end: &str| end.len() == 12 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.rsplit_once('-').is_some_and(|(_, end)| hex(end))
 }
 
 /// The namespaces in which somebody must hold the right to ask for a retention of these keepers; the empty one stands for
@@ -199,8 +216,10 @@ fn keeps(
     volume: Option<&VolumeFacts>,
     refuse: &dyn Fn(Code, String) -> Refusal,
 ) -> Result<(), Refusal> {
-    let Some(volume) = volume.map(|facts| &facts.volume).filter(|volume| *volume.uid == *keeper.uid) else {
-        let why = format!("there is no {} {} of that UID", keepers::VOLUME, keeper.name);
+    let is_it = |volume: &&Volume| keeper.kind == keepers::VOLUME && *volume.uid == *keeper.uid;
+    let Some(volume) = volume.map(|facts| &facts.volume).filter(is_it) else {
+        let why =
+            format!("there is no {} {} of that UID, and nothing else is held by hand", keepers::VOLUME, keeper.name);
         return Err(refuse(Code::SubjectUnknown, why).next(
             "See what is there with:",
             "kubectl get pv -o custom-columns=NAME:.metadata.name,UID:.metadata.uid",

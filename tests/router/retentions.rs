@@ -1,0 +1,121 @@
+//! What retentions hold, in reviews of what would destroy it.
+
+use foureyes_core::api::BackupRetention;
+use foureyes_core::domain::inventory::Claim;
+use foureyes_core::index::{Change, RetentionEntry, Snapshot};
+use serde_json::{Value, json};
+
+use super::story::{keys, with_policy};
+use super::support::{Answer, Api, CLAIM, SHOP, allowed, build, judge, refused, request, synced};
+
+const VOLUME: &str = "00000000-0000-0000-0000-0000000000f1";
+const CONTENT: &str = "00000000-0000-0000-0000-0000000000f2";
+
+/// A retention of a volume and a snapshot's content, since this day for 30 days, after which it was agreed to let go.
+fn retention(since: &str, phase: &str) -> Value {
+    let target = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "shop", "name": "reports", "uid": CLAIM});
+    json!({
+        "apiVersion": "foureyes.dev/v1alpha1", "kind": "BackupRetention",
+        "metadata": {"name": "one", "uid": "00000000-0000-0000-0000-0000000000f3", "creationTimestamp": since},
+        "spec": {
+            "source": {"request": "one", "uid": SHOP, "target": target, "deletedAt": since},
+            "keepers": [{"kind": "PersistentVolume", "name": "pv-1", "uid": VOLUME, "handle": "csi/1"},
+                        {"kind": "VolumeSnapshotContent", "name": "content-1", "uid": CONTENT}],
+            "retainDays": 30, "mode": "Governance", "afterwards": "Purge",
+        },
+        "status": {"phase": phase},
+    })
+}
+
+fn holding() -> Value {
+    retention("2026-01-01T00:00:00Z", "Holding")
+}
+
+fn over() -> Value {
+    retention("2025-11-01T00:00:00Z", "Expired")
+}
+
+fn index(retention: &Value) -> Snapshot {
+    let mut index = synced();
+    let retention: BackupRetention = serde_json::from_value(retention.clone()).unwrap();
+    index.apply(Change::Retention(RetentionEntry::of(&retention)));
+    index
+}
+
+fn api(retention: &Value) -> Api {
+    let none = json!({"apiVersion": "foureyes.dev/v1alpha1", "kind": "SignOffList", "metadata": {}, "items": []});
+    keys(Api::default())
+        .answers("subjectaccessreviews", Answer::Rights(Vec::new()))
+        .answers("backupretentions/one", Answer::Json(retention.clone()))
+        .answers("signoffs?", Answer::Json(none))
+}
+
+fn volume(phase: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1", "uid": VOLUME},
+        "spec": {"persistentVolumeReclaimPolicy": "Retain", "storageClassName": "fast",
+                 "csi": {"driver": "csi", "volumeHandle": "1"},
+                 "claimRef": {"namespace": "shop", "name": "reports", "uid": CLAIM}},
+        "status": {"phase": phase},
+    })
+}
+
+fn deleted((group, resource, kind): (&str, &str, &str), who: &str, was: &Value) -> Value {
+    let mut review = request("DELETE", group, resource, None);
+    review["request"]["kind"]["kind"] = json!(kind);
+    review["request"]["userInfo"]["username"] = json!(who);
+    review["request"]["oldObject"] = was.clone();
+    review
+}
+
+fn flipped(was: &Value) -> Value {
+    let mut review = request("UPDATE", "", "persistentvolumes", None);
+    review["request"]["oldObject"] = was.clone();
+    review["request"]["object"] = was.clone();
+    review["request"]["object"]["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete");
+    review
+}
+
+/// The claim came back from the volume that was kept of it: its data is in production again.
+#[tokio::test]
+async fn what_was_let_go_of_and_brought_back_goes_with_its_claim_alone() {
+    const KIND: (&str, &str, &str) = ("", "persistentvolumes", "PersistentVolume");
+    let router = build(index(&over()), &api(&over()));
+    assert_eq!(judge(&router, &deleted(KIND, "eve", &volume("Released"))).await, allowed("Confirmed"));
+    assert_eq!(judge(&router, &flipped(&volume("Released"))).await, allowed("Confirmed"));
+    for (was, code) in [(volume("Bound"), "VolumeInUse"), (volume("Released"), "VolumeHasData")] {
+        let mut index = index(&over());
+        if was["status"]["phase"] == "Released" {
+            // whoever writes the status of a volume does not unbind it
+            let claim =
+                Claim { namespace: "shop".into(), name: "reports".into(), uid: CLAIM.into(), ..Claim::default() };
+            index.apply(Change::Claim(Box::new(claim)));
+        }
+        let router = build(index, &api(&over()));
+        for review in [deleted(KIND, "eve", &was), flipped(&was)] {
+            assert_eq!(judge(&router, &review).await, refused(code), "{review}");
+        }
+    }
+}
+
+/// What is held does not go because policies no longer refuse other deletions.
+#[tokio::test]
+async fn what_is_held_is_held_whatever_policies_say() {
+    const KIND: (&str, &str, &str) = ("snapshot.storage.k8s.io", "volumesnapshotcontents", "VolumeSnapshotContent");
+    let content = json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
+        "metadata": {"name": "content-1", "uid": CONTENT}, "spec": {"deletionPolicy": "Retain", "driver": "csi"},
+    });
+    let mut worse = deleted(KIND, "eve", &content);
+    worse["request"]["operation"] = json!("UPDATE");
+    worse["request"]["object"] = content.clone();
+    worse["request"]["object"]["spec"]["deletionPolicy"] = json!("Delete");
+    for mode in ["Deny", "Warn", "Off"] {
+        let policy = json!({"enforcement": {"deletions": mode}});
+        let router = build(with_policy(index(&holding()), &policy), &api(&holding()));
+        for who in ["eve", "system:serviceaccount:velero:velero"] {
+            assert_eq!(judge(&router, &deleted(KIND, who, &content)).await, refused("DataHeld"), "{mode} {who}");
+        }
+        assert_eq!(judge(&router, &worse).await, refused("DataHeld"), "{mode}");
+    }
+}
