@@ -74,7 +74,8 @@ fn a_deleted_claim_comes_back_with_its_data() {
     for args in [&["pvc/reports", "-n", &namespace][..], &[&format!("del/{}", asked.name)]] {
         let refused = undo(&me("carol"), args);
         assert_eq!(refused.code, 2, "{}", refused.text());
-        let line = "kubectl create clusterrolebinding foureyes-restorer-carol --clusterrole=foureyes-restorer --user=carol";
+        let line =
+            "kubectl create clusterrolebinding foureyes-restorer-carol --clusterrole=foureyes-restorer --user=carol";
         assert!(refused.stderr.contains("carol") && refused.stderr.contains(line), "{}", refused.text());
     }
     let rita = restorer();
