@@ -2,13 +2,15 @@
 
 use foureyes_core::api::BackupRetention;
 use foureyes_core::domain::inventory::Claim;
-use foureyes_core::index::{Change, RetentionEntry, Snapshot};
+use foureyes_core::domain::volume::Volume;
+use foureyes_core::index::{Change, NamespaceEntry, RetentionEntry, Snapshot};
 use serde_json::{Value, json};
 
 use super::story::{keys, with_policy};
 use super::support::{Answer, Api, CLAIM, SHOP, allowed, build, judge, refused, request, synced};
 
 const VOLUME: &str = "00000000-0000-0000-0000-0000000000f1";
+const VOLUMES: (&str, &str, &str) = ("", "persistentvolumes", "PersistentVolume");
 const CONTENT: &str = "00000000-0000-0000-0000-0000000000f2";
 
 /// A retention of a volume and a snapshot's content, since this day for 30 days, after which it was agreed to let go.
@@ -79,9 +81,8 @@ fn flipped(was: &Value) -> Value {
 /// The claim came back from the volume that was kept of it: its data is in production again.
 #[tokio::test]
 async fn what_was_let_go_of_and_brought_back_goes_with_its_claim_alone() {
-    const KIND: (&str, &str, &str) = ("", "persistentvolumes", "PersistentVolume");
     let router = build(index(&over()), &api(&over()));
-    assert_eq!(judge(&router, &deleted(KIND, "eve", &volume("Released"))).await, allowed("Confirmed"));
+    assert_eq!(judge(&router, &deleted(VOLUMES, "eve", &volume("Released"))).await, allowed("Confirmed"));
     assert_eq!(judge(&router, &flipped(&volume("Released"))).await, allowed("Confirmed"));
     for (was, code) in [(volume("Bound"), "VolumeInUse"), (volume("Released"), "VolumeHasData")] {
         let mut index = index(&over());
@@ -92,9 +93,58 @@ async fn what_was_let_go_of_and_brought_back_goes_with_its_claim_alone() {
             index.apply(Change::Claim(Box::new(claim)));
         }
         let router = build(index, &api(&over()));
-        for review in [deleted(KIND, "eve", &was), flipped(&was)] {
+        for review in [deleted(VOLUMES, "eve", &was), flipped(&was)] {
             assert_eq!(judge(&router, &review).await, refused(code), "{review}");
         }
+    }
+}
+
+/// Nothing holds the data of a claim that is there; a second volume must not be the way to it (bypass 21).
+#[tokio::test]
+async fn data_in_production_gets_no_second_name_by_which_it_goes() {
+    let mut index = synced();
+    let labels = [("foureyes.dev/environment".to_owned(), "non-production".to_owned())].into();
+    index.apply(Change::Namespace(NamespaceEntry { name: "dev".into(), labels, ..NamespaceEntry::default() }));
+    for (namespace, handle) in [("shop", "1"), ("dev", "2")] {
+        let name = format!("pv-{handle}");
+        let handle = Some(format!("csi/{handle}").into());
+        index.apply(Change::Volume(Volume { name: name.clone().into(), handle, ..Volume::default() }));
+        let uid = if namespace == "shop" { CLAIM } else { SHOP }.into();
+        let (namespace, volume) = (namespace.into(), Some(name.into()));
+        let claim = Claim { namespace, name: "reports".into(), uid, volume, ..Claim::default() };
+        index.apply(Change::Claim(Box::new(claim)));
+    }
+    let router = build(index, &Api::default());
+    let second = |handle: &str, policy: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "second", "uid": "u-second"},
+            "spec": {"persistentVolumeReclaimPolicy": policy, "csi": {"driver": "csi", "volumeHandle": handle},
+                     "claimRef": {"namespace": "dev", "name": "mine", "uid": "u-mine"}},
+            "status": {"phase": "Released"},
+        })
+    };
+    let created = |who: &str, volume: Value| {
+        let mut review = request("CREATE", "", "persistentvolumes", None);
+        review["request"]["userInfo"]["username"] = json!(who);
+        review["request"]["object"] = volume;
+        review
+    };
+    let inuse = refused("VolumeInUse");
+    for policy in ["Delete", "Recycle"] {
+        assert_eq!(judge(&router, &created("eve", second("1", policy))).await, inuse);
+    }
+    assert_eq!(judge(&router, &flipped(&second("1", "Retain"))).await, inuse);
+    assert_eq!(judge(&router, &deleted(VOLUMES, "eve", &second("1", "Delete"))).await, inuse);
+    let provisioner = "system:serviceaccount:csi:provisioner";
+    for free in [
+        created("eve", second("1", "Retain")),
+        created("eve", second("2", "Delete")),
+        created("eve", second("3", "Delete")),
+        created(provisioner, second("1", "Delete")),
+        deleted(VOLUMES, "eve", &second("1", "Retain")),
+        flipped(&second("2", "Retain")),
+    ] {
+        assert!(judge(&router, &free).await.is_ok(), "{free}");
     }
 }
 

@@ -8,8 +8,8 @@ use foureyes_core::domain::policy::Effective;
 use foureyes_core::domain::proof::Proof;
 use foureyes_core::domain::refusal::Refusal;
 use foureyes_core::domain::retention::guard::{
-    Deed, Touched, VOLUME_PROTECTION, aliases, confirmed, deed, govern_volume, harmless, home, is_blank,
-    past_its_claim, sentence,
+    Deed, Touched, VOLUME_PROTECTION, aliases, confirmed, deed, govern_volume, harmless, home, in_use_elsewhere,
+    is_blank, past_its_claim, reclaims, sentence,
 };
 use foureyes_core::domain::retention::keepers::VOLUME;
 use foureyes_core::domain::volume::{ClaimRef, VolumeFacts};
@@ -62,8 +62,26 @@ async fn claims(scene: &Scene<'_>, claim: &ClaimRef, volume: &str) -> Result<boo
 /// untouched.
 pub async fn created(scene: &Scene<'_>) -> Verdict {
     let volume = input::volume(input::new(scene.request)?)?;
-    let proof = released(scene, &volume, None).await?;
-    Ok(proof.unwrap_or_else(harmless).into())
+    match released(scene, &volume, None).await? {
+        Some(proof) => Ok(proof.into()),
+        None => elsewhere(scene, &volume, None),
+    }
+}
+
+/// Whether a claim in production has the data of a volume under another one's name, and it would be reclaimed under this.
+fn elsewhere(scene: &Scene<'_>, volume: &VolumeFacts, deed: Option<Deed>) -> Verdict {
+    let facts = &volume.volume;
+    let policies = scene.index.policies();
+    for handle in facts.handle.iter().filter(|_| reclaims(deed, volume)) {
+        for claim in scene.index.claims_on(handle, &facts.name) {
+            let labels = scene.index.namespace(&claim.namespace).map(|entry| entry.labels.clone()).unwrap_or_default();
+            let scope = scope(policies, scene.index.is_started(), &labels)?;
+            if let Governance::Governed(effective) = govern_volume(policies, scope, claim, scene.author()) {
+                return enforced(Err(in_use_elsewhere(volume, deed, claim)), effective.deletions);
+            }
+        }
+    }
+    Ok(harmless().into())
 }
 
 async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict {
@@ -72,6 +90,7 @@ async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict 
     if let Some(proof) = proof.filter(|_| !is_claimed(scene, volume)) {
         return Ok(proof.into());
     }
+    elsewhere(scene, volume, Some(deed))?;
     if is_blank(volume) {
         return Ok(harmless().into());
     }

@@ -187,6 +187,15 @@ impl Snapshot {
         self.claims.get(namespace).into_iter().flat_map(RedBlackTreeMapSync::values).map(|claim| &**claim)
     }
 
+    /// The claims whose data has this handle under another volume's name than this. Looks at all.
+    pub fn claims_on(&self, handle: &str, but: &str) -> impl Iterator<Item = &Claim> {
+        let claims = self.claims.values().flat_map(RedBlackTreeMapSync::values).map(|claim| &**claim);
+        claims.filter(move |claim| {
+            let volume = self.volume_of(claim).filter(|volume| *volume.name != *but);
+            volume.is_some_and(|volume| volume.handle.as_deref() == Some(handle))
+        })
+    }
+
     fn volume_of(&self, claim: &Claim) -> Option<&Volume> {
         self.volumes.get(claim.volume.as_deref()?).map(|volume| &**volume)
     }

@@ -110,6 +110,25 @@ pub fn aliases(deed: Option<Deed>, is: &VolumeFacts, places: &[Option<Box<str>>]
     }
 }
 
+/// Whether the bytes of a volume would be reclaimed by what is done to it, now or later.
+pub fn reclaims(deed: Option<Deed>, is: &VolumeFacts) -> bool {
+    match deed {
+        None | Some(Deed::Deleted) => is.volume.reclaim != Reclaim::Retain,
+        Some(deed) => deed == Deed::Perishable,
+    }
+}
+
+/// A volume would have the data reclaimed that a claim in production has under the name of another volume.
+pub fn in_use_elsewhere(volume: &VolumeFacts, deed: Option<Deed>, claim: &Claim) -> Refusal {
+    let (name, other) = (&volume.volume.name, claim.volume.as_deref().unwrap_or_default());
+    let (done, place) = (sentence(deed), format!("{}/{}", claim.namespace, claim.name));
+    Refusal::new(
+        Code::VolumeInUse,
+        format!("PersistentVolume {name} {done}: it names the same data as PersistentVolume {other}, which claim {place} in production has, and would have it deleted"),
+    )
+    .next("On Retain it may name that. See the other one with:", ready::show_volume(other))
+}
+
 /// A retention in the way of a change of `what` has been let go of; the proof, or the refusal.
 pub fn confirmed(case: &Case<'_>, what: &str, done: &str, now: Timestamp) -> Result<Proof, Refusal> {
     let retention = case.retention;
