@@ -169,3 +169,25 @@ async fn what_is_held_is_held_whatever_policies_say() {
         assert_eq!(judge(&router, &worse).await, refused("DataHeld"), "{mode}");
     }
 }
+
+/// A namespace with nothing but backups holds no data of its own, and they would go with it.
+#[tokio::test]
+async fn a_namespace_does_not_go_with_backups_that_are_held() {
+    const KIND: (&str, &str, &str) = ("", "namespaces", "Namespace");
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": name}});
+    let holding_a_backup = |retention: Value| {
+        let mut retention = retention;
+        retention["spec"]["keepers"][1] =
+            json!({"kind": "Backup", "namespace": "velero", "name": "nightly", "uid": CONTENT});
+        retention
+    };
+    for (retention, verdict) in [(holding(), Err("DataHeld".to_owned())), (over(), Ok("Empty".to_owned()))] {
+        let retention = holding_a_backup(retention);
+        let empty = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []});
+        let api = api(&retention).answers("persistentvolumeclaims", Answer::Json(empty));
+        let router = build(index(&retention), &api);
+        assert_eq!(judge(&router, &deleted(KIND, "eve", &namespace("velero"))).await, verdict);
+        assert_eq!(judge(&router, &deleted(KIND, "eve", &namespace("other"))).await, allowed("Empty"));
+    }
+}

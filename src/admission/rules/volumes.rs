@@ -203,9 +203,19 @@ fn confirm(scene: &Scene<'_>, said: &Said, volume: &VolumeFacts, deed: Option<De
 
 /// Whether everything that holds an object of another kind has been let go of; nothing if nothing holds it.
 pub async fn let_go(scene: &Scene<'_>, uid: &str, what: &str, done: &str) -> Result<Option<Proof>, Refusal> {
+    all_let_go(scene, &scene.index.holds(uid), what, done).await
+}
+
+/// The same of whatever these retentions hold.
+pub async fn all_let_go(
+    scene: &Scene<'_>,
+    held: &[Candidate],
+    what: &str,
+    done: &str,
+) -> Result<Option<Proof>, Refusal> {
     let mut proof = None;
-    for candidate in scene.index.holds(uid) {
-        let Some(said) = read(scene, &candidate).await? else { continue };
+    for candidate in held {
+        let Some(said) = read(scene, candidate).await? else { continue };
         let effective = effective(scene, &said.retention)?;
         let case = said.case(&scene.index.policies().floor().identities, &effective);
         proof = Some(confirmed(&case, what, done, scene.now)?);
