@@ -114,10 +114,10 @@ async fn data_in_production_gets_no_second_name_by_which_it_goes() {
         let claim = Claim { namespace, name: "reports".into(), uid, volume, ..Claim::default() };
         index.apply(Change::Claim(Box::new(claim)));
     }
-    let router = build(index, &Api::default());
+    let router = build(index, &dev_since("2025-01-01T00:00:00Z"));
     let second = |handle: &str, policy: &str| {
         json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "second", "uid": "u-second"},
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "second", "uid": "u-second", "creationTimestamp": "2025-06-01T00:00:00Z"},
             "spec": {"persistentVolumeReclaimPolicy": policy, "csi": {"driver": "csi", "volumeHandle": handle},
                      "claimRef": {"namespace": "dev", "name": "mine", "uid": "u-mine"}},
             "status": {"phase": "Released"},
@@ -146,6 +146,36 @@ async fn data_in_production_gets_no_second_name_by_which_it_goes() {
     ] {
         assert!(judge(&router, &free).await.is_ok(), "{free}");
     }
+}
+
+/// An API server that has the namespace `dev` since then.
+fn dev_since(time: &str) -> Api {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev", "uid": "dev", "creationTimestamp": time}});
+    Api::default().answers("namespaces/dev", Answer::Json(namespace))
+}
+
+/// Whoever may create namespaces could call the one that is gone non-production.
+#[tokio::test]
+async fn a_namespace_made_anew_says_nothing_of_volumes_that_were_left_before() {
+    let mut left = volume("Released");
+    left["metadata"]["creationTimestamp"] = json!("2025-06-01T00:00:00Z");
+    left["spec"]["claimRef"]["namespace"] = json!("dev");
+    let mut index = synced();
+    let labels = [("foureyes.dev/environment".to_owned(), "non-production".to_owned())].into();
+    index.apply(Change::Namespace(NamespaceEntry { name: "dev".into(), labels, ..NamespaceEntry::default() }));
+    for (since, verdict) in
+        [("2025-01-01T00:00:00Z", allowed("NonProduction")), ("2025-12-01T00:00:00Z", refused("VolumeHasData"))]
+    {
+        let router = build(index.clone(), &dev_since(since));
+        for review in [deleted(VOLUMES, "eve", &left), flipped(&left)] {
+            assert_eq!(judge(&router, &review).await, verdict, "{since}");
+        }
+    }
+    // its claim is there: so is its namespace
+    let claim = Claim { namespace: "dev".into(), name: "reports".into(), uid: CLAIM.into(), ..Claim::default() };
+    index.apply(Change::Claim(Box::new(claim)));
+    let router = build(index, &dev_since("2025-12-01T00:00:00Z"));
+    assert_eq!(judge(&router, &flipped(&left)).await, allowed("NonProduction"));
 }
 
 /// What is held does not go because policies no longer refuse other deletions.
