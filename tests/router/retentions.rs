@@ -114,10 +114,10 @@ async fn data_in_production_gets_no_second_name_by_which_it_goes() {
         let claim = Claim { namespace, name: "reports".into(), uid, volume, ..Claim::default() };
         index.apply(Change::Claim(Box::new(claim)));
     }
-    let router = build(index, &Api::default());
+    let router = build(index, &dev_since("2025-01-01T00:00:00Z"));
     let second = |handle: &str, policy: &str| {
         json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "second", "uid": "u-second"},
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "second", "uid": "u-second", "creationTimestamp": "2025-06-01T00:00:00Z"},
             "spec": {"persistentVolumeReclaimPolicy": policy, "csi": {"driver": "csi", "volumeHandle": handle},
                      "claimRef": {"namespace": "dev", "name": "mine", "uid": "u-mine"}},
             "status": {"phase": "Released"},
@@ -148,6 +148,36 @@ async fn data_in_production_gets_no_second_name_by_which_it_goes() {
     }
 }
 
+/// An API server that has the namespace `dev` since then.
+fn dev_since(time: &str) -> Api {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev", "uid": "dev", "creationTimestamp": time}});
+    Api::default().answers("namespaces/dev", Answer::Json(namespace))
+}
+
+/// Whoever may create namespaces could call the one that is gone non-production.
+#[tokio::test]
+async fn a_namespace_made_anew_says_nothing_of_volumes_that_were_left_before() {
+    let mut left = volume("Released");
+    left["metadata"]["creationTimestamp"] = json!("2025-06-01T00:00:00Z");
+    left["spec"]["claimRef"]["namespace"] = json!("dev");
+    let mut index = synced();
+    let labels = [("foureyes.dev/environment".to_owned(), "non-production".to_owned())].into();
+    index.apply(Change::Namespace(NamespaceEntry { name: "dev".into(), labels, ..NamespaceEntry::default() }));
+    for (since, verdict) in
+        [("2025-01-01T00:00:00Z", allowed("NonProduction")), ("2025-12-01T00:00:00Z", refused("VolumeHasData"))]
+    {
+        let router = build(index.clone(), &dev_since(since));
+        for review in [deleted(VOLUMES, "eve", &left), flipped(&left)] {
+            assert_eq!(judge(&router, &review).await, verdict, "{since}");
+        }
+    }
+    // its claim is there: so is its namespace
+    let claim = Claim { namespace: "dev".into(), name: "reports".into(), uid: CLAIM.into(), ..Claim::default() };
+    index.apply(Change::Claim(Box::new(claim)));
+    let router = build(index, &dev_since("2025-12-01T00:00:00Z"));
+    assert_eq!(judge(&router, &flipped(&left)).await, allowed("NonProduction"));
+}
+
 /// What is held does not go because policies no longer refuse other deletions.
 #[tokio::test]
 async fn what_is_held_is_held_whatever_policies_say() {
@@ -167,5 +197,27 @@ async fn what_is_held_is_held_whatever_policies_say() {
             assert_eq!(judge(&router, &deleted(KIND, who, &content)).await, refused("DataHeld"), "{mode} {who}");
         }
         assert_eq!(judge(&router, &worse).await, refused("DataHeld"), "{mode}");
+    }
+}
+
+/// A namespace with nothing but backups holds no data of its own, and they would go with it.
+#[tokio::test]
+async fn a_namespace_does_not_go_with_backups_that_are_held() {
+    const KIND: (&str, &str, &str) = ("", "namespaces", "Namespace");
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": name}});
+    let holding_a_backup = |retention: Value| {
+        let mut retention = retention;
+        retention["spec"]["keepers"][1] =
+            json!({"kind": "Backup", "namespace": "velero", "name": "nightly", "uid": CONTENT});
+        retention
+    };
+    for (retention, verdict) in [(holding(), Err("DataHeld".to_owned())), (over(), Ok("Empty".to_owned()))] {
+        let retention = holding_a_backup(retention);
+        let empty = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []});
+        let api = api(&retention).answers("persistentvolumeclaims", Answer::Json(empty));
+        let router = build(index(&retention), &api);
+        assert_eq!(judge(&router, &deleted(KIND, "eve", &namespace("velero"))).await, verdict);
+        assert_eq!(judge(&router, &deleted(KIND, "eve", &namespace("other"))).await, allowed("Empty"));
     }
 }

@@ -17,6 +17,7 @@ use foureyes_core::reason::Code;
 use futures::future::{join, try_join};
 
 use super::Scene;
+use super::volumes::let_go;
 use crate::admission::confirm::{Asking, Confirmation, Root, unread};
 use crate::admission::input;
 use crate::admission::verdict::{Verdict, enforced};
@@ -155,6 +156,8 @@ pub async fn of_namespace(scene: &Scene<'_>) -> Verdict {
     if scene.index.is_started() {
         own_namespace(scene.own_namespace, name, &scene.author().groups)?;
     }
+    // Held backups would go with it, though it may hold no data of its own.
+    let_go(scene, &scene.index.holds_in(name), &format!("Namespace {name}"), "was not deleted").await?;
     let labels = input::labels(&object.metadata);
     let effective = match scope(scene.index.policies(), scene.index.is_started(), &labels)? {
         Governance::Free(proof) => return Ok(proof.into()),

@@ -14,6 +14,7 @@ use foureyes_core::domain::retention::guard::{
 use foureyes_core::domain::retention::keepers::VOLUME;
 use foureyes_core::domain::volume::{ClaimRef, VolumeFacts};
 use foureyes_core::index::Candidate;
+use jiff::Timestamp;
 
 use super::retentions::effective;
 use super::{Scene, deletions};
@@ -95,9 +96,12 @@ async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict 
         return Ok(harmless().into());
     }
     let claim = known_claim(scene, volume);
-    // Of a namespace that is gone nothing says that it was not production.
-    let labels = scene.index.namespace(&claim.namespace).map(|entry| entry.labels.clone()).unwrap_or_default();
     let policies = scene.index.policies();
+    let mut labels = scene.index.namespace(&claim.namespace).map(|entry| entry.labels.clone()).unwrap_or_default();
+    // Of a namespace that is gone nothing says that it was not production, neither does one that has its name now.
+    if !policies.is_production(&labels) && !is_claimed(scene, volume) && !was_there(scene, &claim.namespace).await? {
+        labels.clear();
+    }
     let governance =
         govern_volume(policies, scope(policies, scene.index.is_started(), &labels)?, &claim, scene.author());
     match governance {
@@ -113,6 +117,15 @@ async fn judged(scene: &Scene<'_>, volume: &VolumeFacts, deed: Deed) -> Verdict 
 fn is_claimed(scene: &Scene<'_>, volume: &VolumeFacts) -> bool {
     let known = |claim: &ClaimRef| scene.index.claim(&claim.namespace, &claim.name).map(|known| known.uid.clone());
     volume.bound || volume.claim.as_ref().is_some_and(|claim| claim.uid.is_some() && known(claim) == claim.uid)
+}
+
+/// Whether the namespace of this name was there before the volume of the review was.
+async fn was_there(scene: &Scene<'_>, namespace: &str) -> Result<bool, Refusal> {
+    let live = scene.live.namespace(namespace).await.map_err(|error| unread(&error))?;
+    let since = live.and_then(|live| live.metadata.creation_timestamp).map(|time| time.0);
+    let [volume, _] = input::both(scene.body)?;
+    let born = volume.pointer("/metadata/creationTimestamp").and_then(|time| time.as_str()?.parse::<Timestamp>().ok());
+    Ok(since.zip(born).is_some_and(|(since, born)| since <= born))
 }
 
 /// A volume that is bound goes with its claim; for another one that nothing holds there may be a request of its own.

@@ -12,17 +12,23 @@ fn claim_ref(object: &str, field: &str) -> String {
     format!("{object}.spec.?claimRef.?{field}.orValue('')")
 }
 
+/// Provisioners and the controllers of the cluster. Other names that begin with `system:` can be people: some clusters give
+/// `system:admin` to whoever installs them.
+const BY_A_MACHINE: &str = "(request.userInfo.username.startsWith('system:serviceaccount:') || \
+                            request.userInfo.username == 'system:kube-controller-manager')";
+
 /// The controllers that finish what has been decided: the volume's claim is gone, and its policy is to go with it.
 fn not_reclaimed() -> String {
-    "!(request.userInfo.username.startsWith('system:') && oldObject.spec.?persistentVolumeReclaimPolicy.orValue('Delete') == 'Delete' && \
-     oldObject.?status.?phase.orValue('') in ['Released', 'Failed'])"
-        .to_owned()
+    format!(
+        "!({BY_A_MACHINE} && oldObject.spec.?persistentVolumeReclaimPolicy.orValue('Delete') == 'Delete' && \
+         oldObject.?status.?phase.orValue('') in ['Released', 'Failed'])"
+    )
 }
 
 /// As a provisioner makes it, for the claim that asked for it: new data, which nobody holds.
 fn not_provisioned() -> String {
     format!(
-        "!(request.userInfo.username.startsWith('system:') && {} != '' && \
+        "!({BY_A_MACHINE} && {} != '' && \
          'pv.kubernetes.io/provisioned-by' in object.metadata.?annotations.orValue({{}}))",
         claim_ref("object", "uid")
     )

@@ -22,6 +22,8 @@ pub struct KeeperEntry {
     pub uid: Uid,
     /// Kind and handle.
     pub handle: Option<Arc<str>>,
+    /// Of a backup: where it lies.
+    pub namespace: Option<Box<str>>,
 }
 
 impl RetentionEntry {
@@ -31,6 +33,7 @@ impl RetentionEntry {
         let entry = |keeper: &crate::api::Keeper| KeeperEntry {
             uid: keeper.uid.as_str().into(),
             handle: keeper.handle.as_deref().map(|handle| key(&keeper.kind, handle).into()),
+            namespace: keeper.namespace.as_deref().map(Into::into),
         };
         Self {
             name: retention.metadata.name.as_deref().unwrap_or_default().into(),
@@ -94,6 +97,13 @@ impl Retentions {
         self.candidates(self.handles.all(|(other, _)| (**other).cmp(&key)).map(|(_, name)| name))
     }
 
+    /// The retentions that hold something that lies in this namespace. Looks at all.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Candidate> {
+        let lies = |keeper: &KeeperEntry| keeper.namespace.as_deref() == Some(namespace);
+        let entries = self.entries.iter().filter(|entry| entry.keepers.iter().any(lies));
+        entries.map(|entry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() }).collect()
+    }
+
     fn candidates<'a>(&'a self, names: impl Iterator<Item = &'a Arc<str>>) -> Vec<Candidate> {
         let entries = names.filter_map(|name| self.entries.get(named(name)));
         entries.map(|entry| Candidate { name: Arc::clone(&entry.name), uid: entry.uid.clone() }).collect()
@@ -112,6 +122,7 @@ mod tests {
         let keeper = |(uid, handle): &(&str, Option<&str>)| KeeperEntry {
             uid: (*uid).into(),
             handle: handle.map(|handle| key("PersistentVolume", handle).into()),
+            namespace: None,
         };
         RetentionEntry {
             name: name.into(),

@@ -276,6 +276,11 @@ impl Snapshot {
         self.retentions.of_handle(kind, handle)
     }
 
+    /// The retentions that hold something in this namespace, which would go with it.
+    pub fn holds_in(&self, namespace: &str) -> Vec<Candidate> {
+        self.retentions.in_namespace(namespace)
+    }
+
     /// How many open requests, for deletions and for changes, an author (case-folded username) has. Looks at all:
     /// asked only when one is written.
     pub fn open_requests_of(&self, author: &str) -> usize {
