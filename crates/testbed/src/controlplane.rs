@@ -93,7 +93,7 @@ pub struct User {
 const PROGRAM_USERS: [User; 3] = [
     User { file: "kube-controller-manager", name: "system:kube-controller-manager", group: None },
     User { file: "kube-scheduler", name: "system:kube-scheduler", group: None },
-    User { file: "kwok", name: "system:kwok", group: None },
+    User { file: "kwok", name: "system:serviceaccount:kube-system:kwok", group: None },
 ];
 
 /// Writes certificates, keys, kubeconfigs and the API server's admission configuration.
